@@ -1,0 +1,179 @@
+/**
+ * One question to one server: a datagram from a fresh socket with a random port and a random id, and the same over TCP
+ * where the reply was truncated (RFC 7766). Promises: settles within the time given, closes its sockets, never rejects.
+ * Datagrams that do not carry the id are not replies and are ignored; a reply that does but makes no sense is malformed.
+ */
+import { createSocket } from 'node:dgram'
+import { connect } from 'node:net'
+import type { Server } from './servers'
+import {
+  answersQuestion,
+  decodeHead,
+  decodeMessage,
+  encodeQuery,
+  type Message,
+  type Question,
+} from './wire'
+
+export type Exchanged =
+  | { readonly kind: 'reply'; readonly message: Message }
+  | {
+      readonly kind: 'failed'
+      readonly cause: 'timeout' | 'network' | 'malformed' | 'aborted'
+      readonly why: string
+    }
+
+/** Before each message over TCP stands its length (RFC 1035 §4.2.2). */
+const LENGTH_PREFIX = 2
+
+/** For one transport, with the truncated reply still to be told apart. */
+type Transported = Exchanged | { readonly kind: 'truncated' }
+
+export interface ExchangeOptions {
+  /** How long the transport that starts now may take, milliseconds. */
+  readonly timeoutMs: () => number
+  readonly signal: AbortSignal
+  /** A fresh unpredictable number from 0 to 65535. */
+  readonly randomId: () => number
+}
+
+/** Asks over UDP, and over TCP where that was not enough. */
+export async function exchange(
+  server: Server,
+  question: Question,
+  options: ExchangeOptions,
+): Promise<Exchanged> {
+  const overUdp = await transport(server, question, options, askOverUdp)
+  if (overUdp.kind !== 'truncated') return overUdp
+  const overTcp = await transport(server, question, options, askOverTcp)
+  return overTcp.kind === 'truncated' ? malformed('truncated over TCP') : overTcp
+}
+
+interface Conversation {
+  readonly server: Server
+  readonly query: Buffer
+  /** Takes a reply's octets. */
+  readonly received: (octets: Buffer) => void
+  readonly failed: (error: Error) => void
+}
+
+/** Starts a conversation; what it returns ends it and is called exactly once. */
+type Transport = (conversation: Conversation) => () => void
+
+function transport(
+  server: Server,
+  question: Question,
+  { timeoutMs, signal, randomId }: ExchangeOptions,
+  start: Transport,
+): Promise<Transported> {
+  const id = randomId()
+  return new Promise((resolve) => {
+    let stop: (() => void) | undefined
+    let settled = false
+    const settle = (outcome: Transported): void => {
+      if (settled) return
+      settled = true
+      clearTimeout(timer)
+      signal.removeEventListener('abort', abort)
+      stop?.()
+      resolve(outcome)
+    }
+    const abort = (): void => settle({ kind: 'failed', cause: 'aborted', why: 'aborted' })
+    const failed = (error: Error): void =>
+      settle({ kind: 'failed', cause: 'network', why: error.message })
+    const timer = setTimeout(
+      () => settle({ kind: 'failed', cause: 'timeout', why: 'no reply in time' }),
+      timeoutMs(),
+    )
+    if (signal.aborted) return abort()
+    signal.addEventListener('abort', abort, { once: true })
+    try {
+      stop = start({
+        server,
+        query: encodeQuery(id, question),
+        received: (octets) => {
+          const outcome = judge(octets, id, question)
+          if (outcome !== undefined) settle(outcome)
+        },
+        failed,
+      })
+      if (settled) stop()
+    } catch (error: unknown) {
+      failed(error instanceof Error ? error : new Error('cannot ask'))
+    }
+  })
+}
+
+/** undefined: not a reply to this query at all. */
+function judge(octets: Buffer, id: number, question: Question): Transported | undefined {
+  const head = decodeHead(octets)
+  if (head === undefined || head.id !== id || !head.isResponse) return undefined
+  // A truncated message may end anywhere; nothing in it is read.
+  if (head.truncated) return { kind: 'truncated' }
+  const decoded = decodeMessage(octets)
+  if (!decoded.ok) return malformed(decoded.why)
+  const { message } = decoded
+  // Servers that cannot read a query may send its header alone (RFC 1035 §4.1.1, FORMERR).
+  const isBareError = message.questions.length === 0 && message.rcode !== 0 && message.rcode !== 3
+  if (!isBareError && !answersQuestion(message, question))
+    return malformed('answers another question')
+  return head.opcode === 0 ? { kind: 'reply', message } : malformed('not a reply to a query')
+}
+
+function malformed(why: string): Exchanged {
+  return { kind: 'failed', cause: 'malformed', why }
+}
+
+/** A connected socket: the kernel drops what other addresses send, and tells when nobody listens. */
+const askOverUdp: Transport = ({ server, query, received, failed }) => {
+  const socket = createSocket(server.address.includes(':') ? 'udp6' : 'udp4')
+  let stopped = false
+  socket.on('error', failed)
+  socket.connect(server.port, server.address, () => {
+    if (stopped) return
+    socket.on('message', (octets, from) => {
+      if (from.port === server.port) received(octets)
+    })
+    socket.send(query, (error) => {
+      if (error !== null) failed(error)
+    })
+  })
+  return () => {
+    stopped = true
+    socket.close()
+  }
+}
+
+const askOverTcp: Transport = ({ server, query, received, failed }) => {
+  const socket = connect({ host: server.address, port: server.port })
+  let chunks: Buffer[] = []
+  let size = 0
+  let wanted = LENGTH_PREFIX
+  socket.on('error', failed)
+  socket.on('close', () => failed(new Error('closed the connection without a reply')))
+  socket.on('connect', () => {
+    const prefix = Buffer.alloc(LENGTH_PREFIX)
+    prefix.writeUInt16BE(query.length)
+    socket.write(Buffer.concat([prefix, query]))
+  })
+  socket.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+    size += chunk.length
+    while (size >= wanted) {
+      const octets = Buffer.concat(chunks, size)
+      const end = LENGTH_PREFIX + octets.readUInt16BE(0)
+      if (size < end) {
+        chunks = [octets]
+        wanted = end
+        return
+      }
+      received(octets.subarray(LENGTH_PREFIX, end))
+      chunks = [octets.subarray(end)]
+      size -= end
+      wanted = LENGTH_PREFIX
+    }
+  })
+  return () => {
+    socket.destroy()
+  }
+}

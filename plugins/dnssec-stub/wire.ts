@@ -1,0 +1,216 @@
+/**
+ * DNS messages, read strictly (RFC 1035 §4). Promises: never throws, never reads past what came, time linear in the
+ * message (compression pointers must lead backwards), and no half-understood message: whatever does not add up to the
+ * last octet is malformed as a whole. Only TLSA RDATA may be too short; it is handed on marked as such, because a host
+ * that publishes junk has still committed itself to TLS (RFC 7672 §2.2).
+ */
+import { encode, AUTHENTIC_DATA, RECURSION_DESIRED, DNSSEC_OK } from 'dns-packet'
+import { printable } from './names'
+import { Malformed, need, readName } from './octets'
+import { readData, TYPE_CODES, type KnownData } from './rdata'
+import type { RecordType } from './types'
+
+/** RFC 9715: what passes unfragmented everywhere; larger replies come over TCP. */
+const UDP_PAYLOAD_SIZE = 1232
+const HEADER_LENGTH = 12
+const CLASS_IN = 1
+const TYPE_OPT = 41
+const OPTION_EXTENDED_ERROR = 15
+
+export interface Question {
+  /** Canonical. */
+  readonly name: string
+  readonly type: RecordType
+}
+
+export interface Head {
+  readonly id: number
+  readonly isResponse: boolean
+  readonly opcode: number
+  readonly truncated: boolean
+  readonly recursionAvailable: boolean
+  readonly authenticData: boolean
+  /** Without the upper bits that EDNS adds. */
+  readonly rcode: number
+}
+
+export type ResourceRecord = { readonly name: string; readonly ttl: number } & (
+  KnownData | { readonly type: 'other'; readonly code: number }
+)
+
+export interface ExtendedError {
+  readonly code: number
+  readonly text: string
+}
+
+export interface Message {
+  readonly head: Head
+  readonly questions: readonly { name: string; code: number; class: number }[]
+  /** Extended rcode (RFC 6891 §6.1.3). */
+  readonly rcode: number
+  /** Class IN only; other classes are no answer to anything asked here. */
+  readonly answers: readonly ResourceRecord[]
+  readonly authorities: readonly ResourceRecord[]
+  /** RFC 8914, in the order in which they came. */
+  readonly extendedErrors: readonly ExtendedError[]
+}
+
+export type Decoded =
+  { readonly ok: true; readonly message: Message } | { readonly ok: false; readonly why: string }
+
+/** A query with RD, AD and DO set and CD clear (RFC 6840 §5.7): the resolver shall validate and say so. */
+export function encodeQuery(id: number, question: Question): Buffer {
+  return encode({
+    type: 'query',
+    id,
+    flags: RECURSION_DESIRED | AUTHENTIC_DATA,
+    questions: [{ name: question.name, type: question.type, class: 'IN' }],
+    additionals: [
+      {
+        type: 'OPT',
+        name: '.',
+        udpPayloadSize: UDP_PAYLOAD_SIZE,
+        extendedRcode: 0,
+        ednsVersion: 0,
+        flags: DNSSEC_OK,
+        flag_do: true,
+        options: [],
+      },
+    ],
+  })
+}
+
+/** The header alone, for telling whether a datagram is ours and whether it was truncated; undefined if too short. */
+export function decodeHead(octets: Buffer): Head | undefined {
+  if (octets.length < HEADER_LENGTH) return undefined
+  const flags = octets.readUInt16BE(2)
+  return {
+    id: octets.readUInt16BE(0),
+    isResponse: (flags & 0x8000) !== 0,
+    opcode: (flags >> 11) & 0xf,
+    truncated: (flags & 0x0200) !== 0,
+    recursionAvailable: (flags & 0x0080) !== 0,
+    authenticData: (flags & 0x0020) !== 0,
+    rcode: flags & 0xf,
+  }
+}
+
+/** Reads a whole message. */
+export function decodeMessage(octets: Buffer): Decoded {
+  try {
+    return { ok: true, message: readMessage(octets) }
+  } catch (error: unknown) {
+    const why = error instanceof Error ? error.message : 'cannot be read'
+    return { ok: false, why: printable(why) }
+  }
+}
+
+/** Does a message's question section hold exactly this question? */
+export function answersQuestion(message: Message, question: Question): boolean {
+  const [only, ...others] = message.questions
+  return (
+    only !== undefined &&
+    others.length === 0 &&
+    only.name === question.name &&
+    only.code === TYPE_CODES[question.type] &&
+    only.class === CLASS_IN
+  )
+}
+
+function readMessage(octets: Buffer): Message {
+  const head = decodeHead(octets)
+  if (head === undefined) throw new Malformed('shorter than a header')
+  let at = HEADER_LENGTH
+
+  const questions: Message['questions'][number][] = []
+  for (let left = octets.readUInt16BE(4); left > 0; left--) {
+    const { name, next } = readName(octets, at)
+    need(octets, next, 4)
+    questions.push({ name, code: octets.readUInt16BE(next), class: octets.readUInt16BE(next + 2) })
+    at = next + 4
+  }
+
+  const section = (count: number): RawRecord[] => {
+    const records: RawRecord[] = []
+    for (let left = count; left > 0; left--) {
+      const record = readRecord(octets, at)
+      records.push(record)
+      at = record.end
+    }
+    return records
+  }
+  const answers = section(octets.readUInt16BE(6))
+  const authorities = section(octets.readUInt16BE(8))
+  const additionals = section(octets.readUInt16BE(10))
+  if (at !== octets.length) throw new Malformed('octets left over after the last section')
+
+  const opts = additionals.filter((record) => record.code === TYPE_OPT)
+  const [opt] = opts
+  if (opts.length > 1) throw new Malformed('more than one OPT record')
+  if (opt !== undefined && opt.name !== '') throw new Malformed('OPT record below the root')
+
+  return {
+    head,
+    questions,
+    rcode: head.rcode | (opt === undefined ? 0 : (opt.ttl >>> 24) << 4),
+    answers: answers.filter(isClassIn).map((record) => understood(octets, record)),
+    authorities: authorities.filter(isClassIn).map((record) => understood(octets, record)),
+    extendedErrors: opt === undefined ? [] : readExtendedErrors(octets, opt),
+  }
+}
+
+interface RawRecord {
+  readonly name: string
+  readonly code: number
+  readonly class: number
+  /** As on the wire, unsigned. */
+  readonly ttl: number
+  readonly start: number
+  readonly end: number
+}
+
+function isClassIn(record: RawRecord): boolean {
+  return record.class === CLASS_IN
+}
+
+function readRecord(octets: Buffer, from: number): RawRecord {
+  const { name, next } = readName(octets, from)
+  need(octets, next, 10)
+  const start = next + 10
+  const length = octets.readUInt16BE(next + 8)
+  need(octets, start, length)
+  return {
+    name,
+    code: octets.readUInt16BE(next),
+    class: octets.readUInt16BE(next + 2),
+    ttl: octets.readUInt32BE(next + 4),
+    start,
+    end: start + length,
+  }
+}
+
+function understood(octets: Buffer, { name, code, ttl, start, end }: RawRecord): ResourceRecord {
+  const data = readData(octets, code, start, end)
+  // RFC 2181 §8: a TTL with the top bit set is none.
+  const owner = { name, ttl: ttl > 0x7fffffff ? 0 : ttl }
+  return data === undefined ? { ...owner, type: 'other', code } : { ...owner, ...data }
+}
+
+function readExtendedErrors(octets: Buffer, opt: RawRecord): ExtendedError[] {
+  const errors: ExtendedError[] = []
+  let at = opt.start
+  while (at < opt.end) {
+    if (at + 4 > opt.end) throw new Malformed('EDNS option cut short')
+    const code = octets.readUInt16BE(at)
+    const start = at + 4
+    const end = start + octets.readUInt16BE(at + 2)
+    if (end > opt.end) throw new Malformed('EDNS option longer than its record')
+    if (code === OPTION_EXTENDED_ERROR) {
+      if (end - start < 2) throw new Malformed('extended error without a code')
+      const text = octets.toString('utf8', start + 2, end).replace(/\0+$/, '')
+      errors.push({ code: octets.readUInt16BE(start), text: printable(text) })
+    }
+    at = end
+  }
+  return errors
+}
