@@ -1,0 +1,258 @@
+/**
+ * What path validation needs to know of a certificate and node:crypto does not tell (RFC 5280 §4).
+ *
+ * Promises: all or nothing. A certificate that is not plain DER, has an extension twice, or one of the extensions read here
+ * in a shape that RFC 5280 does not allow, has no profile. Extensions that are critical and not understood are named, not
+ * judged; chain.ts refuses them. Never throws.
+ */
+import type { X509Certificate } from 'node:crypto'
+import {
+  readBoolean,
+  readElement,
+  readElements,
+  readNamedBits,
+  readSequence,
+  readSmallInteger,
+  readTime,
+  TAG,
+  type Element,
+} from './der'
+
+/** The context tag of a GeneralName: 1 rfc822Name, 2 dNSName, 4 directoryName, 6 URI, 7 iPAddress (RFC 5280 §4.2.1.6). */
+export interface GeneralName {
+  readonly form: number
+  /** The octets inside the tag. */
+  readonly value: Buffer
+}
+
+export interface NameConstraints {
+  readonly permitted: readonly GeneralName[]
+  readonly excluded: readonly GeneralName[]
+}
+
+/** Bits of keyUsage as `readNamedBits` numbers them (RFC 5280 §4.2.1.3). */
+export const KEY_USAGE = {
+  digitalSignature: 1 << 0,
+  keyEncipherment: 1 << 2,
+  keyAgreement: 1 << 4,
+  keyCertSign: 1 << 5,
+} as const
+
+/** id-kp-serverAuth, as the hex of its octets. */
+export const SERVER_AUTH = '2b06010505070301'
+
+export interface Profile {
+  readonly version: 1 | 2 | 3
+  /** DER of the Name. */
+  readonly issuer: Buffer
+  readonly subject: Buffer
+  /** Milliseconds since the epoch, both ends included. */
+  readonly notBefore: number
+  readonly notAfter: number
+  /** DER of the SubjectPublicKeyInfo, as it stands in the certificate. */
+  readonly publicKeyInfo: Buffer
+  /** DER of the AlgorithmIdentifier of the signature. */
+  readonly signatureAlgorithm: Buffer
+  readonly basicConstraints?: { readonly ca: boolean; readonly pathLength?: number }
+  readonly keyUsage?: number
+  /** Key purposes, as the hex of their octets. */
+  readonly extendedKeyUsage?: readonly string[]
+  readonly subjectAltName?: readonly GeneralName[]
+  readonly nameConstraints?: NameConstraints
+  /** Identifiers of the critical extensions that are not understood here, as hex. */
+  readonly unknownCritical: readonly string[]
+}
+
+interface Extension {
+  readonly critical: boolean
+  readonly value: Buffer
+}
+
+const EXTENSION = {
+  keyUsage: '551d0f',
+  subjectAltName: '551d11',
+  basicConstraints: '551d13',
+  nameConstraints: '551d1e',
+  extendedKeyUsage: '551d25',
+} as const
+
+/** Read here, or certificate policies: no policy is ever required, so that processing them cannot fail (RFC 5280 §6.1). */
+const UNDERSTOOD: ReadonlySet<string> = new Set([...Object.values(EXTENSION), '551d20'])
+
+/** Reads a certificate; undefined where it breaks the rules above. */
+export function readProfile(certificate: X509Certificate): Profile | undefined {
+  const [tbs] = readSequence(certificate.raw) ?? []
+  return tbs && readTbs(tbs)
+}
+
+/** The SubjectPublicKeyInfo alone, for digests (RFC 6698 §2.1.2); it needs no extension to be in order. */
+export function readPublicKeyInfo(certificate: X509Certificate): Buffer | undefined {
+  const [tbs] = readSequence(certificate.raw) ?? []
+  return tbs && fieldsOf(tbs)?.publicKeyInfo.whole
+}
+
+interface Fields {
+  readonly version: 1 | 2 | 3
+  readonly signatureAlgorithm: Element
+  readonly issuer: Element
+  readonly validity: Element
+  readonly subject: Element
+  readonly publicKeyInfo: Element
+  readonly rest: readonly Element[]
+}
+
+function fieldsOf(tbs: Element): Fields | undefined {
+  const parts = tbs.tag === TAG.sequence ? readElements(tbs.content) : undefined
+  if (parts === undefined) return undefined
+  const version = parts[0]?.tag === 0xa0 ? readVersion(parts.shift()) : 1
+  const [serial, signatureAlgorithm, issuer, validity, subject, publicKeyInfo, ...rest] = parts
+  if (version === undefined || serial?.tag !== TAG.integer) return undefined
+  if (signatureAlgorithm?.tag !== TAG.sequence || issuer?.tag !== TAG.sequence) return undefined
+  if (validity?.tag !== TAG.sequence || subject?.tag !== TAG.sequence) return undefined
+  if (publicKeyInfo?.tag !== TAG.sequence) return undefined
+  return { version, signatureAlgorithm, issuer, validity, subject, publicKeyInfo, rest }
+}
+
+function readVersion(element: Element | undefined): 1 | 2 | 3 | undefined {
+  const number = element && readElement(element.content, TAG.integer)
+  const value = number && readSmallInteger(number)
+  if (value === 1) return 2
+  return value === 2 ? 3 : undefined
+}
+
+function readTbs(tbs: Element): Profile | undefined {
+  const fields = fieldsOf(tbs)
+  if (fields === undefined) return undefined
+  const [notBefore, notAfter] = (readElements(fields.validity.content) ?? []).map(readTime)
+  const extensions = readExtensions(fields)
+  if (notBefore === undefined || notAfter === undefined || extensions === undefined)
+    return undefined
+  const understood = readUnderstood(extensions)
+  if (understood === undefined) return undefined
+  return {
+    version: fields.version,
+    issuer: fields.issuer.whole,
+    subject: fields.subject.whole,
+    notBefore,
+    notAfter,
+    publicKeyInfo: fields.publicKeyInfo.whole,
+    signatureAlgorithm: fields.signatureAlgorithm.whole,
+    ...understood,
+    unknownCritical: [...extensions]
+      .filter(([id, { critical }]) => critical && !UNDERSTOOD.has(id))
+      .map(([id]) => id),
+  }
+}
+
+/** After the key come the unique identifiers [1] and [2] of version 2 and the extensions [3], each at most once. */
+function readExtensions({ version, rest }: Fields): Map<string, Extension> | undefined {
+  const last = rest.at(-1)
+  const holder = last?.tag === 0xa3 ? last : undefined
+  const identifiers = holder === undefined ? rest : rest.slice(0, -1)
+  if (identifiers.some(({ tag }) => tag !== 0x81 && tag !== 0x82)) return undefined
+  const extensions = new Map<string, Extension>()
+  if (holder === undefined) return extensions
+  const list = version === 3 ? readSequence(holder.content) : undefined
+  if (list === undefined) return undefined
+  for (const element of list) {
+    const read = readExtension(element)
+    if (read === undefined || extensions.has(read.id)) return undefined
+    extensions.set(read.id, read)
+  }
+  return extensions
+}
+
+function readExtension(element: Element): (Extension & { readonly id: string }) | undefined {
+  const parts = element.tag === TAG.sequence ? readElements(element.content) : undefined
+  const id = parts?.shift()
+  if (parts === undefined || id?.tag !== TAG.objectIdentifier) return undefined
+  const flag = parts[0]?.tag === TAG.boolean ? parts.shift() : undefined
+  const critical = flag === undefined ? false : readBoolean(flag)
+  const [value] = parts
+  if (critical === undefined || parts.length !== 1 || value?.tag !== TAG.octetString)
+    return undefined
+  return { id: id.content.toString('hex'), critical, value: value.content }
+}
+
+type Understood = Pick<
+  Profile,
+  'basicConstraints' | 'keyUsage' | 'extendedKeyUsage' | 'subjectAltName' | 'nameConstraints'
+>
+
+const READERS = {
+  basicConstraints: readBasicConstraints,
+  keyUsage: (value: Buffer) => {
+    const bits = readElement(value, TAG.bitString)
+    return bits && readNamedBits(bits)
+  },
+  extendedKeyUsage: readPurposes,
+  subjectAltName: readGeneralNames,
+  nameConstraints: readNameConstraints,
+} as const
+
+function readUnderstood(extensions: ReadonlyMap<string, Extension>): Understood | undefined {
+  const found: Record<string, unknown> = {}
+  for (const [name, read] of Object.entries(READERS)) {
+    const extension = extensions.get(EXTENSION[name as keyof typeof READERS])
+    if (extension === undefined) continue
+    const value = read(extension.value)
+    if (value === undefined) return undefined
+    found[name] = value
+  }
+  return found
+}
+
+function readBasicConstraints(value: Buffer): Profile['basicConstraints'] {
+  const parts = readSequence(value)
+  if (parts === undefined) return undefined
+  const flag = parts[0]?.tag === TAG.boolean ? parts.shift() : undefined
+  const ca = flag === undefined ? false : readBoolean(flag)
+  const [length, surplus] = parts
+  if (ca === undefined || surplus !== undefined) return undefined
+  if (length === undefined) return { ca }
+  const pathLength = readSmallInteger(length)
+  return pathLength === undefined ? undefined : { ca, pathLength }
+}
+
+function readPurposes(value: Buffer): string[] | undefined {
+  const parts = readSequence(value)
+  if (parts === undefined || parts.length === 0) return undefined
+  if (parts.some(({ tag }) => tag !== TAG.objectIdentifier)) return undefined
+  return parts.map(({ content }) => content.toString('hex'))
+}
+
+function readGeneralNames(value: Buffer): GeneralName[] | undefined {
+  const names = readSequence(value)?.map(readGeneralName)
+  return names && complete(names)
+}
+
+function readGeneralName({ tag, content }: Element): GeneralName | undefined {
+  return (tag & 0xc0) === 0x80 && (tag & 0x1f) <= 8
+    ? { form: tag & 0x1f, value: content }
+    : undefined
+}
+
+/** `minimum` and `maximum` have no place in this profile (RFC 5280 §4.2.1.10), hence one part a subtree. */
+function readNameConstraints(value: Buffer): NameConstraints | undefined {
+  const parts = readSequence(value)
+  if (parts === undefined || parts.length === 0 || parts.length > 2) return undefined
+  const lists: Record<number, GeneralName[]> = {}
+  for (const { tag, content } of parts) {
+    const bases = complete((readElements(content) ?? []).map(readSubtree))
+    if ((tag !== 0xa0 && tag !== 0xa1) || lists[tag] !== undefined) return undefined
+    if (bases === undefined || bases.length === 0) return undefined
+    lists[tag] = bases
+  }
+  return { permitted: lists[0xa0] ?? [], excluded: lists[0xa1] ?? [] }
+}
+
+function readSubtree(element: Element): GeneralName | undefined {
+  const parts = element.tag === TAG.sequence ? readElements(element.content) : undefined
+  const [base, surplus] = parts ?? []
+  return base === undefined || surplus !== undefined ? undefined : readGeneralName(base)
+}
+
+function complete<T>(list: readonly (T | undefined)[]): T[] | undefined {
+  const whole = list.filter((entry) => entry !== undefined)
+  return whole.length === list.length ? whole : undefined
+}
