@@ -1,6 +1,62 @@
 import js from '@eslint/js'
-import boundaries from 'eslint-plugin-boundaries'
 import ts from 'typescript-eslint'
+
+/**
+ * The rooms of plugins/ and the rooms each may import from (docs/architecture.md). What is not listed is forbidden.
+ */
+const ROOMS = {
+  haraka: ['delivery', 'observe', 'x509'],
+  observe: ['delivery', 'dane', 'mta-sts'],
+  delivery: ['dane', 'mta-sts', 'dnssec-stub', 'x509', 'config'],
+  dane: ['dnssec-stub', 'x509'],
+  'mta-sts': ['dnssec-stub', 'x509', 'store'],
+  'dnssec-stub': [],
+  x509: [],
+  store: [],
+}
+
+/** Files that think and do no I/O: what they know comes in as arguments. */
+const PURE = [
+  'plugins/config.ts',
+  'plugins/delivery/{decide,judge,types}.ts',
+  'plugins/dane/{tlsa,verify,types}.ts',
+  'plugins/mta-sts/{record,policy,match,types}.ts',
+  'plugins/x509/{names,chain,der}.ts',
+  'plugins/observe/{reasons,log-line}.ts',
+]
+const IO = ['dgram', 'dns', 'fs', 'http', 'https', 'net', 'tls', 'child_process', 'cluster']
+
+const ALL = [...Object.keys(ROOMS), 'cli', 'config', 'tls-policy']
+
+function forbidden(room) {
+  return ALL.filter((other) => other !== room && !ROOMS[room].includes(other)).flatMap((other) => [
+    `../${other}`,
+    `../${other}/*`,
+  ])
+}
+
+const arrows = Object.keys(ROOMS).map((room) => ({
+  files: [`plugins/${room}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      { patterns: [{ group: forbidden(room), message: `${room} may not import from there.` }] },
+    ],
+  },
+}))
+
+const purity = {
+  files: PURE,
+  rules: {
+    'no-restricted-syntax': [
+      'error',
+      ...IO.map((module) => ({
+        selector: `ImportDeclaration[importKind!="type"][source.value=/^node:${module}(\\u002F|$)/]`,
+        message: `This file does no I/O: no node:${module}.`,
+      })),
+    ],
+  },
+}
 
 export default ts.config(
   { ignores: ['dist/', '.relay/', '.demo/', 'coverage/', '**/*.mjs', '**/*.cjs', '**/*.js'] },
@@ -17,4 +73,6 @@ export default ts.config(
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
     },
   },
+  ...arrows,
+  purity,
 )

@@ -1,0 +1,366 @@
+/**
+ * tls-policy.ini in, one frozen and typed Config out. Every mistake is told, each with section, key, value and what is
+ * allowed; a file with mistakes gives no Config at all. Unknown sections and keys are mistakes: a misspelt `enabeld=false` or
+ * `dane-onyl` must not pass for a setting.
+ */
+import { domainToASCII } from 'node:url'
+
+export const DESTINATION_RULES = ['dane-only', 'dane', 'sts', 'encrypt', 'observe', 'off'] as const
+export type DestinationRule = (typeof DESTINATION_RULES)[number]
+
+export interface Destination {
+  readonly rule: DestinationRule
+  /** The last day on which the rule holds, `YYYY-MM-DD` in UTC; without it, the rule has no end. */
+  readonly until?: string
+}
+
+export interface Config {
+  readonly mode: 'enforce' | 'observe'
+  readonly dns: {
+    readonly backend: 'auto' | 'ad' | 'getdns'
+    readonly servers: readonly string[]
+    readonly trustAd: 'loopback' | 'listed' | 'never'
+    readonly trustAnchor: string | undefined
+    readonly timeoutSeconds: number
+    readonly deadlineSeconds: number
+    readonly selfTest: string
+  }
+  readonly dane: {
+    readonly enabled: boolean
+    readonly insecureMx: 'honour' | 'ignore'
+    readonly digests: readonly ('sha512' | 'sha256')[]
+  }
+  readonly mtaSts: {
+    readonly enabled: boolean
+    readonly caFile: string | undefined
+    readonly fetchTimeoutSeconds: number
+    readonly maxBody: number
+    readonly fetchPrivate: boolean
+    readonly txtFailure: 'continue' | 'defer'
+    readonly withDane: 'dane' | 'both'
+    readonly refreshIntervalSeconds: number
+  }
+  readonly tls: { readonly minVersion: 'TLSv1.2' | 'TLSv1.3' }
+  readonly store: {
+    readonly backend: 'lmdb' | 'redis' | 'memory'
+    readonly path: string | undefined
+    readonly prefix: string
+  }
+  /** As in redis.ini's [server]; what is left out comes from there. */
+  readonly redis: Readonly<Record<string, string | number | boolean>>
+  /** By next-hop domain, or `.parent` for everything below it. */
+  readonly destinations: ReadonlyMap<string, Destination>
+}
+
+export type ConfigResult =
+  | { readonly ok: true; readonly config: Config }
+  | { readonly ok: false; readonly mistakes: readonly string[] }
+
+/** What haraka-config makes of an ini file: sections of keys, values already turned into numbers where they look it. */
+export type IniFile = Readonly<Record<string, unknown>>
+
+const FILE = 'tls-policy.ini'
+
+type Section = Readonly<Record<string, unknown>>
+
+/** Reads keys of one section, remembers which were asked for, and notes each mistake. */
+class SectionReader {
+  readonly #values: Section
+  readonly #asked = new Set<string>()
+
+  constructor(
+    ini: IniFile,
+    private readonly name: string,
+    private readonly mistakes: string[],
+  ) {
+    const section = ini[name]
+    this.#values = isSection(section) ? section : {}
+  }
+
+  text(key: string): string | undefined {
+    this.#asked.add(key)
+    const value = this.#values[key]
+    if (value === undefined || value === null || value === '') return undefined
+    if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
+      return String(value).trim()
+    }
+    return this.#wrong(key, JSON.stringify(value), 'one value')
+  }
+
+  choice<T extends string>(key: string, allowed: readonly T[], otherwise: T): T {
+    const text = this.text(key)
+    if (text === undefined) return otherwise
+    const found = allowed.find((word) => word === text)
+    return found ?? this.#wrong(key, text, `one of ${allowed.join(', ')}`) ?? otherwise
+  }
+
+  boolean(key: string, otherwise: boolean): boolean {
+    const text = this.text(key)
+    if (text === undefined) return otherwise
+    if (/^(true|yes|on|enabled|ok|1)$/i.test(text)) return true
+    if (/^(false|no|off|disabled|0)$/i.test(text)) return false
+    return this.#wrong(key, text, 'true or false') ?? otherwise
+  }
+
+  wholeNumber(key: string, least: number, most: number, otherwise: number): number {
+    const text = this.text(key)
+    if (text === undefined) return otherwise
+    const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+    if (number >= least && number <= most) return number
+    return this.#wrong(key, text, `a whole number from ${least} to ${most}`) ?? otherwise
+  }
+
+  list(key: string): readonly string[] {
+    const text = this.text(key)
+    if (text === undefined) return []
+    return text
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== '')
+  }
+
+  wrong(key: string, value: string, allowed: string): void {
+    this.#wrong(key, value, allowed)
+  }
+
+  #wrong(key: string, value: string, allowed: string): undefined {
+    this.mistakes.push(`${FILE}: ${this.name}.${key}=${value}: ${allowed} is allowed here`)
+    return undefined
+  }
+
+  /** Call last: whatever was not asked for is no setting of this section. */
+  refuseUnknown(): void {
+    const known = [...this.#asked].join(', ')
+    for (const key of Object.keys(this.#values)) {
+      if (this.#asked.has(key)) continue
+      this.mistakes.push(
+        `${FILE}: ${this.name}.${key}: no such setting; [${this.name}] has ${known}`,
+      )
+    }
+  }
+}
+
+/** @param parseServer Says what is wrong with a `dns.servers` entry, or nothing. */
+export function readConfig(
+  ini: IniFile,
+  parseServer: (text: string) => string | undefined,
+): ConfigResult {
+  const mistakes: string[] = []
+  const section = (name: string) => new SectionReader(ini, name, mistakes)
+  const config: Config = {
+    ...readMain(section('main')),
+    dns: readDns(section('dns'), parseServer),
+    dane: readDane(section('dane')),
+    mtaSts: readMtaSts(section('mta_sts')),
+    tls: readTls(section('tls')),
+    store: readStore(section('store')),
+    redis: readRedis(ini['redis'], mistakes),
+    destinations: readDestinations(ini['destinations'], mistakes),
+  }
+  refuseUnknownSections(ini, mistakes)
+  return mistakes.length === 0 ? { ok: true, config: deepFreeze(config) } : { ok: false, mistakes }
+}
+
+function readMain(main: SectionReader): Pick<Config, 'mode'> {
+  const mode = main.choice('mode', ['enforce', 'observe'], 'enforce')
+  main.refuseUnknown()
+  return { mode }
+}
+
+function readDns(
+  dns: SectionReader,
+  parseServer: (text: string) => string | undefined,
+): Config['dns'] {
+  const servers = dns.list('servers')
+  for (const server of servers) {
+    const problem = parseServer(server)
+    if (problem !== undefined)
+      dns.wrong('servers', server, `ip, ip:port or [ip6]:port (${problem})`)
+  }
+  const timeoutSeconds = dns.wholeNumber('timeout', 1, 60, 5)
+  const deadlineSeconds = dns.wholeNumber('deadline', 1, 300, 20)
+  if (deadlineSeconds < timeoutSeconds) {
+    dns.wrong('deadline', String(deadlineSeconds), `at least dns.timeout (${timeoutSeconds})`)
+  }
+  const result: Config['dns'] = {
+    backend: dns.choice('backend', ['auto', 'ad', 'getdns'], 'auto'),
+    servers,
+    trustAd: dns.choice('trust_ad', ['loopback', 'listed', 'never'], 'loopback'),
+    trustAnchor: dns.text('trust_anchor'),
+    timeoutSeconds,
+    deadlineSeconds,
+    selfTest: dns.text('self_test') ?? '.',
+  }
+  if (result.trustAd === 'listed' && servers.length === 0) {
+    dns.wrong(
+      'trust_ad',
+      'listed',
+      'listed only together with dns.servers; otherwise loopback or never',
+    )
+  }
+  dns.refuseUnknown()
+  return result
+}
+
+function readDane(dane: SectionReader): Config['dane'] {
+  const named = dane.list('digests')
+  const digests = (['sha512', 'sha256'] as const).filter((digest) => named.includes(digest))
+  if (named.some((name) => name !== 'sha512' && name !== 'sha256')) {
+    dane.wrong('digests', named.join(','), 'sha512, sha256 or both, strongest first')
+  }
+  const result: Config['dane'] = {
+    enabled: dane.boolean('enabled', true),
+    insecureMx: dane.choice('insecure_mx', ['honour', 'ignore'], 'honour'),
+    digests: named.length === 0 ? ['sha512', 'sha256'] : inNamedOrder(named, digests),
+  }
+  dane.refuseUnknown()
+  return result
+}
+
+function inNamedOrder<T extends string>(
+  named: readonly string[],
+  known: readonly T[],
+): readonly T[] {
+  return [...known].sort((a, b) => named.indexOf(a) - named.indexOf(b))
+}
+
+function readMtaSts(sts: SectionReader): Config['mtaSts'] {
+  const result: Config['mtaSts'] = {
+    enabled: sts.boolean('enabled', true),
+    caFile: sts.text('ca_file'),
+    fetchTimeoutSeconds: sts.wholeNumber('fetch_timeout', 1, 300, 60),
+    maxBody: sts.wholeNumber('max_body', 1024, 1048576, 65536),
+    fetchPrivate: sts.boolean('fetch_private', false),
+    txtFailure: sts.choice('txt_failure', ['continue', 'defer'], 'continue'),
+    withDane: sts.choice('with_dane', ['dane', 'both'], 'dane'),
+    refreshIntervalSeconds: sts.wholeNumber('refresh_interval', 300, 604800, 86400),
+  }
+  sts.refuseUnknown()
+  return result
+}
+
+function readTls(tls: SectionReader): Config['tls'] {
+  const minVersion = tls.choice('min_version', ['TLSv1.2', 'TLSv1.3'], 'TLSv1.2')
+  tls.refuseUnknown()
+  return { minVersion }
+}
+
+function readStore(store: SectionReader): Config['store'] {
+  const prefix = store.text('prefix') ?? 'tlspolicy'
+  if (!/^[\w.-]{1,64}$/.test(prefix)) {
+    store.wrong('prefix', prefix, '1 to 64 letters, digits, underscores, dots or hyphens')
+  }
+  const result: Config['store'] = {
+    backend: store.choice('backend', ['lmdb', 'redis', 'memory'], 'lmdb'),
+    path: store.text('path'),
+    prefix,
+  }
+  store.refuseUnknown()
+  return result
+}
+
+function readRedis(section: unknown, mistakes: string[]): Config['redis'] {
+  if (!isSection(section)) return {}
+  const settings: Record<string, string | number | boolean> = {}
+  for (const [key, value] of Object.entries(section)) {
+    if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
+      settings[key] = value
+    } else {
+      mistakes.push(`${FILE}: redis.${key}: one value is allowed here`)
+    }
+  }
+  return settings
+}
+
+function readDestinations(section: unknown, mistakes: string[]): Config['destinations'] {
+  const destinations = new Map<string, Destination>()
+  if (!isSection(section)) return destinations
+  for (const [key, value] of Object.entries(section)) {
+    const name = destinationName(key)
+    const destination = parseDestination(typeof value === 'string' ? value : '')
+    if (name === undefined) {
+      mistakes.push(
+        `${FILE}: destinations.${key}: a domain, or .parent for all below it, is allowed here`,
+      )
+    } else if (destination === undefined) {
+      mistakes.push(
+        `${FILE}: destinations.${key}=${String(value)}: one of ${DESTINATION_RULES.join(', ')}, ` +
+          'alone or with "until YYYY-MM-DD", is allowed here',
+      )
+    } else {
+      destinations.set(name, destination)
+    }
+  }
+  return destinations
+}
+
+function destinationName(key: string): string | undefined {
+  const parent = key.startsWith('.')
+  const domain = domainToASCII(parent ? key.slice(1) : key).replace(/\.$/, '')
+  if (domain === '' || domain.startsWith('.')) return undefined
+  return parent ? `.${domain}` : domain
+}
+
+function parseDestination(text: string): Destination | undefined {
+  const match = /^(\S+)(?:\s+until\s+(\d{4}-\d{2}-\d{2}))?$/.exec(text.trim())
+  const rule = DESTINATION_RULES.find((word) => word === match?.[1])
+  if (rule === undefined) return undefined
+  const until = match?.[2]
+  if (until === undefined) return { rule }
+  return isDate(until) ? { rule, until } : undefined
+}
+
+function isDate(text: string): boolean {
+  const date = new Date(`${text}T00:00:00Z`)
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text)
+}
+
+/**
+ * The operator's rule for a next-hop domain: its own, else the nearest parent's; an exception past its day is none.
+ * @param nextHop Lower case A-labels.
+ */
+export function ruleFor(config: Config, nextHop: string, now: Date): DestinationRule | undefined {
+  if (config.destinations.size === 0) return undefined
+  for (const name of [nextHop, ...parentsOf(nextHop)]) {
+    const destination = config.destinations.get(name)
+    if (destination && !hasEnded(destination, now)) return destination.rule
+  }
+  return undefined
+}
+
+/** Exceptions whose last day is over; they have no effect any more and deserve one warning. */
+export function endedDestinations(config: Config, now: Date): readonly string[] {
+  return [...config.destinations]
+    .filter(([, destination]) => hasEnded(destination, now))
+    .map(([name, { rule, until }]) => `${name}=${rule} until ${until ?? ''}`)
+}
+
+function hasEnded({ until }: Destination, now: Date): boolean {
+  return until !== undefined && now.toISOString().slice(0, 10) > until
+}
+
+function parentsOf(domain: string): readonly string[] {
+  const labels = domain.split('.')
+  return labels.slice(1).map((_, index) => `.${labels.slice(index + 1).join('.')}`)
+}
+
+const SECTIONS = ['main', 'dns', 'dane', 'mta_sts', 'tls', 'store', 'redis', 'destinations']
+
+function refuseUnknownSections(ini: IniFile, mistakes: string[]): void {
+  for (const name of Object.keys(ini)) {
+    if (SECTIONS.includes(name)) continue
+    mistakes.push(`${FILE}: [${name}]: no such section; there are ${SECTIONS.join(', ')}`)
+  }
+}
+
+function isSection(value: unknown): value is Section {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !(value instanceof Map)) {
+    for (const inner of Object.values(value)) deepFreeze<unknown>(inner)
+    Object.freeze(value)
+  }
+  return value
+}

@@ -1,0 +1,294 @@
+/**
+ * Facts in, plan out; pure. This is where "what is owed to this host" is decided, and nowhere else.
+ * Strictness only rises: each host gets the strongest of the operator's floor, DANE and MTA-STS. A lookup that failed is a
+ * host not used; only hosts of which nobody ever said anything are delivered to as plain Haraka would.
+ */
+import type { DestinationRule } from '../config'
+import { referenceIdentifiers } from '../dane/discovery'
+import type { TlsaVerdict } from '../dane/types'
+import { matchesMx } from '../mta-sts/match'
+import type { KnownPolicy } from '../mta-sts/types'
+import type {
+  Facts,
+  HostFacts,
+  PkixDemand,
+  Plan,
+  PlannedHost,
+  PlanOutcome,
+  PolicyKind,
+  Requirement,
+} from './types'
+
+export interface Rules {
+  readonly observe: boolean
+  readonly destination: DestinationRule | undefined
+  /** Whether a host that DANE satisfies must satisfy an MTA-STS enforce policy as well. */
+  readonly withDane: 'dane' | 'both'
+  /** What a failed `_mta-sts` TXT lookup means where no policy is cached. */
+  readonly txtFailure: 'continue' | 'defer'
+  /** Haraka's own TLS is off (outbound.ini enable_tls=false): what demands TLS cannot be delivered. */
+  readonly tlsSwitchedOff: boolean
+}
+
+interface Decided {
+  readonly requirement: Requirement
+  readonly policy: PolicyKind
+}
+
+/**
+ * @param random 0 ≤ x < 1; shuffles hosts of equal preference (RFC 5321 §5.1).
+ */
+export function decide(facts: Facts, rules: Rules, random: () => number): Plan {
+  return {
+    nextHop: facts.nextHop,
+    observe: rules.observe || rules.destination === 'observe',
+    outcome: decideOutcome(facts, rules, random),
+    facts,
+  }
+}
+
+function decideOutcome(facts: Facts, rules: Rules, random: () => number): PlanOutcome {
+  const { mx } = facts
+  switch (mx.kind) {
+    case 'failed':
+      return { kind: 'defer', reason: 'mx-lookup-failed', detail: mx.failure.detail }
+    case 'nxdomain':
+      return { kind: 'bounce', reason: 'no-such-domain', detail: `${facts.nextHop} does not exist` }
+    case 'null-mx':
+      return { kind: 'bounce', reason: 'null-mx', detail: `${facts.nextHop} accepts no mail` }
+    case 'mx':
+    case 'implicit':
+    case 'route':
+      return decideHosts(facts, rules, random)
+  }
+}
+
+function decideHosts(facts: Facts, rules: Rules, random: () => number): PlanOutcome {
+  const hosts = withoutLoops(inOrderOfTrial(facts, random))
+  if (hosts.length === 0) {
+    return {
+      kind: 'defer',
+      reason: 'mx-loop',
+      detail: `this server is the best MX host of ${facts.nextHop} (RFC 5321 section 5.1)`,
+    }
+  }
+  return { kind: 'hosts', hosts: hosts.map((host) => planHost(host, facts, rules)) }
+}
+
+/** A route's order is the operator's; MX hosts go by preference, equals shuffled. */
+function inOrderOfTrial(facts: Facts, random: () => number): readonly HostFacts[] {
+  if (facts.mx.kind === 'route') return facts.hosts
+  return facts.hosts
+    .map((host) => ({ host, draw: random() }))
+    .sort((a, b) => a.host.preference - b.host.preference || a.draw - b.draw)
+    .map(({ host }) => host)
+}
+
+/** RFC 5321 §5.1: hosts no better than this server itself are dropped, before any look at security (RFC 8461 §8.4). */
+function withoutLoops(hosts: readonly HostFacts[]): readonly HostFacts[] {
+  const own = Math.min(...hosts.filter(({ local }) => local).map(({ preference }) => preference))
+  return hosts.filter(({ preference }) => preference < own)
+}
+
+function planHost(host: HostFacts, facts: Facts, rules: Rules): PlannedHost {
+  const { requirement, policy } = decideHost(host, facts, rules)
+  return {
+    host: host.host,
+    preference: host.preference,
+    port: host.port,
+    addresses: host.addresses.kind === 'resolved' ? host.addresses.list : [],
+    requirement,
+    policy,
+  }
+}
+
+function decideHost(host: HostFacts, facts: Facts, rules: Rules): Decided {
+  if (host.addresses.kind === 'failed') {
+    const { detail } = host.addresses.failure
+    return refuse('none', 'address-lookup-failed', detail)
+  }
+  if (host.addresses.kind === 'none') {
+    return refuse('none', 'no-address', `${host.host} has no address`)
+  }
+  const decided =
+    rules.destination === 'dane-only'
+      ? requireDane(host, facts)
+      : requirePublished(host, facts, rules)
+  if (rules.tlsSwitchedOff && decided.requirement.level !== 'opportunistic') {
+    if (decided.requirement.level === 'refuse') return decided
+    return refuse(
+      decided.policy,
+      'tls-switched-off',
+      `${host.host} must be reached over TLS, but outbound.ini says enable_tls=false`,
+    )
+  }
+  return decided
+}
+
+/** Mandatory DANE (RFC 7672 §6): a secure MX, usable TLSA records, a match; nothing else will do. */
+function requireDane(host: HostFacts, facts: Facts): Decided {
+  const { tlsa } = host
+  if (!mxIsSecure(facts)) {
+    return refuse('operator', 'dane-required', `the MX records of ${facts.nextHop} are not secure`)
+  }
+  switch (tlsa.kind) {
+    case 'usable':
+      return authenticateByDane(tlsa, facts, undefined)
+    case 'unusable':
+      return refuse('operator', 'tlsa-unusable', describeUnusable(tlsa, host))
+    case 'failed':
+      return refuse('dane', 'tlsa-lookup-failed', describeTlsaFailure(tlsa))
+    case 'none':
+    case 'not-asked':
+      return refuse('operator', 'dane-required', `${host.host} has no secure TLSA records`)
+  }
+}
+
+/** DANE verdict first; its failure is final. No DANE: MTA-STS. Neither: the operator's floor, or nothing (XC-08). */
+function requirePublished(host: HostFacts, facts: Facts, rules: Rules): Decided {
+  const { tlsa } = host
+  switch (tlsa.kind) {
+    case 'failed':
+      return refuse('dane', 'tlsa-lookup-failed', describeTlsaFailure(tlsa))
+    case 'usable': {
+      if (mxIsSecure(facts) && rules.withDane === 'dane') {
+        return authenticateByDane(tlsa, facts, undefined)
+      }
+      const sts = requireSts(host, facts, rules)
+      if (sts?.requirement.level === 'refuse') return sts
+      return authenticateByDane(tlsa, facts, pkixOf(sts))
+    }
+    case 'unusable':
+      return (
+        requireSts(host, facts, rules) ?? {
+          requirement: { level: 'encrypt', sni: sniFor(tlsa.base), reason: 'tlsa-unusable' },
+          policy: 'dane',
+        }
+      )
+    case 'none':
+    case 'not-asked':
+      return requireSts(host, facts, rules) ?? floor(host, facts, rules)
+  }
+}
+
+/** What MTA-STS demands of this host; undefined where it demands nothing. */
+function requireSts(host: HostFacts, facts: Facts, rules: Rules): Decided | undefined {
+  const { sts } = facts
+  switch (sts.kind) {
+    case 'not-asked':
+    case 'none':
+      return undefined
+    case 'unknown':
+      return rules.txtFailure === 'defer'
+        ? refuse('sts', 'sts-txt-lookup-failed', sts.problem.detail)
+        : undefined
+    case 'policy':
+      return sts.known.policy.mode === 'enforce' ? enforceSts(host, sts.known) : undefined
+  }
+}
+
+function enforceSts(host: HostFacts, known: KnownPolicy): Decided {
+  const patterns = known.policy.mx
+  if (!matchesMx(known.policy, host.host)) {
+    return refuse(
+      'sts',
+      'sts-mx-not-listed',
+      `${host.host} is not among the MX patterns of ${known.domain}: ${patterns.join(' ')}`,
+    )
+  }
+  return {
+    requirement: {
+      level: 'authenticate',
+      sni: host.host,
+      pkix: { host: host.host, patterns },
+      success: 'verified',
+    },
+    policy: 'sts',
+  }
+}
+
+function authenticateByDane(
+  tlsa: Extract<TlsaVerdict, { kind: 'usable' }>,
+  facts: Facts,
+  pkix: PkixDemand | undefined,
+): Decided {
+  const mxSecure = mxIsSecure(facts)
+  const references = referenceIdentifiers({
+    base: tlsa.base,
+    nextHop: facts.nextHop,
+    nextHopExpanded: facts.nextHopExpanded,
+    mxUsed: facts.mx.kind === 'mx',
+    mxSecure,
+  })
+  return {
+    requirement: {
+      level: 'authenticate',
+      sni: tlsa.base,
+      dane: { base: tlsa.base, records: tlsa.records, references, presentation: tlsa.presentation },
+      ...(pkix ? { pkix } : {}),
+      success: mxSecure || pkix ? 'verified' : 'trusted',
+    },
+    policy: pkix ? 'dane+sts' : 'dane',
+  }
+}
+
+function floor(host: HostFacts, facts: Facts, rules: Rules): Decided {
+  if (rules.destination === 'encrypt') {
+    return {
+      requirement: { level: 'encrypt', sni: sniFor(host.host), reason: 'operator-encrypt' },
+      policy: 'operator',
+    }
+  }
+  return {
+    requirement: { level: 'opportunistic', reason: whyOpportunistic(facts) },
+    policy: 'none',
+  }
+}
+
+function whyOpportunistic({ sts }: Facts): 'no-policy' | 'sts-testing' | 'sts-none' {
+  if (sts.kind !== 'policy') return 'no-policy'
+  return sts.known.policy.mode === 'testing' ? 'sts-testing' : 'sts-none'
+}
+
+/** May success through this host be called secure delivery to the next-hop domain (RFC 7672 §2.2.1)? */
+function mxIsSecure({ mx }: Facts): boolean {
+  switch (mx.kind) {
+    case 'mx':
+    case 'implicit':
+      return mx.security === 'secure'
+    case 'route':
+      return true
+    case 'null-mx':
+    case 'nxdomain':
+    case 'failed':
+      return false
+  }
+}
+
+function pkixOf(decided: Decided | undefined): PkixDemand | undefined {
+  return decided?.requirement.level === 'authenticate' ? decided.requirement.pkix : undefined
+}
+
+/** SNI is a host name, never an address (RFC 6066 §3). */
+function sniFor(host: string): string | undefined {
+  return /^[0-9.]+$|:/.test(host) ? undefined : host
+}
+
+function describeTlsaFailure(tlsa: Extract<TlsaVerdict, { kind: 'failed' }>): string {
+  return `TLSA lookup of ${tlsa.name} failed: ${tlsa.failure.detail}`
+}
+
+function describeUnusable(
+  tlsa: Extract<TlsaVerdict, { kind: 'unusable' }>,
+  host: HostFacts,
+): string {
+  return `no TLSA record of ${host.host} is usable: ${tlsa.why.slice(0, 4).join('; ')}`
+}
+
+function refuse(
+  policy: PolicyKind,
+  reason: Extract<Requirement, { level: 'refuse' }>['reason'],
+  detail: string,
+): Decided {
+  return { requirement: { level: 'refuse', reason, detail }, policy }
+}

@@ -1,0 +1,121 @@
+/**
+ * What a finished handshake is worth against a requirement; pure. Called before a single byte of the envelope, and the
+ * only place that may say "verified".
+ */
+import type { X509Certificate } from 'node:crypto'
+import { verifyDane } from '../dane/verify'
+import { matchDnsId, presentedNames } from '../x509/names'
+import type { DaneDemand, PkixDemand, Requirement, SessionReason, Verdict } from './types'
+
+export interface SessionEvidence {
+  /** As the peer sent it, leaf first. */
+  readonly chain: readonly X509Certificate[]
+  /** OpenSSL's word on the chain against the trusted roots, names left aside. */
+  readonly pkix: { readonly ok: true } | { readonly ok: false; readonly code: string }
+}
+
+type Refusal = Extract<Verdict, { verdict: 'refused' }>
+type Part =
+  { readonly ok: true; readonly usage: 2 | 3 | undefined; readonly detail: string } | Refusal
+
+/** @param now Certificates are judged at this moment. */
+export function judge(
+  requirement: Extract<Requirement, { level: 'encrypt' | 'authenticate' }>,
+  evidence: SessionEvidence,
+  now: Date,
+): Verdict {
+  if (requirement.level === 'encrypt') {
+    return {
+      verdict: 'encrypted',
+      reason:
+        requirement.reason === 'operator-encrypt' ? 'operator-encrypt' : 'tls-unauthenticated',
+      detail: 'TLS was mandatory, authentication was not',
+    }
+  }
+  const { dane, pkix } = requirement
+  const byDane = dane ? judgeDane(dane, evidence, now) : undefined
+  if (byDane && 'verdict' in byDane) return byDane
+  const byPkix = pkix ? judgePkix(pkix, evidence) : undefined
+  if (byPkix && 'verdict' in byPkix) return byPkix
+  const passed = [byDane, byPkix].filter((part) => part !== undefined)
+  if (passed.length === 0) {
+    // An authentication that nobody demanded anything of is a mistake of ours, and no success.
+    return refused('pkix-untrusted', 'no way to authenticate was named')
+  }
+  return {
+    verdict: requirement.success,
+    reason: successReason(byDane?.usage, byPkix !== undefined),
+    detail: passed.map(({ detail }) => detail).join('; '),
+  }
+}
+
+function successReason(
+  usage: 2 | 3 | undefined,
+  pkix: boolean,
+): 'dane-ee-matched' | 'dane-ta-matched' | 'sts-matched' | 'dane-and-sts-matched' {
+  if (usage === undefined) return 'sts-matched'
+  if (pkix) return 'dane-and-sts-matched'
+  return usage === 3 ? 'dane-ee-matched' : 'dane-ta-matched'
+}
+
+function judgeDane(demand: DaneDemand, evidence: SessionEvidence, now: Date): Part {
+  const verdict = verifyDane({
+    chain: evidence.chain,
+    records: demand.records,
+    references: demand.references,
+    now,
+  })
+  if (!verdict.ok) return refused(verdict.reason, verdict.detail)
+  const { usage, selector, matchingType } = verdict.record
+  const named = verdict.matchedName === undefined ? '' : ` as ${verdict.matchedName}`
+  return {
+    ok: true,
+    usage,
+    detail: `TLSA ${usage} ${selector} ${matchingType} at ${demand.base} matches${named}`,
+  }
+}
+
+function judgePkix(demand: PkixDemand, { chain, pkix }: SessionEvidence): Part {
+  const leaf = chain[0]
+  if (leaf === undefined)
+    return refused('pkix-no-certificate', 'the server presented no certificate')
+  if (!pkix.ok) {
+    return refused(
+      pkixReason(pkix.code),
+      `the certificate chain is not trusted (${pkix.code}): subject ${oneLine(leaf.subject)}, ` +
+        `issuer ${oneLine(leaf.issuer)}, valid ${leaf.validFrom} to ${leaf.validTo}`,
+    )
+  }
+  const match = matchDnsId(leaf, [demand.host], { commonName: false })
+  if (match === undefined) {
+    const names = presentedNames(leaf)
+    return refused(
+      'pkix-name-mismatch',
+      `expected ${demand.host}, presented ${names.slice(0, 8).join(' ') || 'no DNS name'}`,
+    )
+  }
+  return { ok: true, usage: undefined, detail: `certificate names ${match.matched}` }
+}
+
+function pkixReason(code: string): SessionReason {
+  switch (code) {
+    case 'CERT_HAS_EXPIRED':
+      return 'pkix-expired'
+    case 'CERT_NOT_YET_VALID':
+      return 'pkix-not-yet-valid'
+    default:
+      return 'pkix-untrusted'
+  }
+}
+
+function refused(reason: SessionReason, detail: string): Refusal {
+  return { verdict: 'refused', reason, detail }
+}
+
+/** Certificate subjects are the peer's words and have a line each for every attribute. */
+function oneLine(text: string): string {
+  return text
+    .replace(/\n/g, ', ')
+    .replace(/[^\x20-\x7e]/g, '?')
+    .slice(0, 200)
+}

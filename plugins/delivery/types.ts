@@ -1,0 +1,173 @@
+/**
+ * The words of one delivery (DESIGN: facts -> decide -> plan -> verdict). Facts are what lookups said; the plan is what
+ * follows from them; nothing here does I/O. A requirement is met or the host is not used: there is no third way.
+ */
+import type { DaneFailureReason, TlsaRecord, TlsaVerdict } from '../dane/types'
+import type { Failure, MxRecord, Security } from '../dnssec-stub/types'
+import type { StsLookup } from '../mta-sts/types'
+
+/** Why a host or a whole attempt is refused before any connection; reason codes (docs/reasons.md). */
+export type PlanReason =
+  | 'mx-lookup-failed'
+  | 'no-such-domain'
+  | 'null-mx'
+  | 'bad-domain'
+  | 'mx-loop'
+  | 'no-address'
+  | 'address-lookup-failed'
+  | 'tlsa-lookup-failed'
+  | 'dane-required'
+  | 'tlsa-unusable'
+  | 'sts-mx-not-listed'
+  | 'sts-txt-lookup-failed'
+  | 'tls-switched-off'
+  | 'decision-failed'
+
+/** Why a session with a host that must be secured ended before the envelope. */
+export type SessionReason =
+  | DaneFailureReason
+  | 'connect-failed'
+  | 'greeting-refused'
+  | 'starttls-not-offered'
+  | 'starttls-refused'
+  | 'starttls-injection'
+  | 'smtp-malformed-reply'
+  | 'smtp-timeout'
+  | 'smtp-closed'
+  | 'tls-handshake-failed'
+  | 'pkix-untrusted'
+  | 'pkix-expired'
+  | 'pkix-not-yet-valid'
+  | 'pkix-name-mismatch'
+  | 'pkix-no-certificate'
+  | 'tls-lost'
+
+/** Why a host is used, and what its session then was. */
+export type SuccessReason =
+  | 'dane-ee-matched'
+  | 'dane-ta-matched'
+  | 'sts-matched'
+  | 'dane-and-sts-matched'
+  | 'tls-unauthenticated'
+  | 'operator-encrypt'
+  | 'no-policy'
+  | 'sts-testing'
+  | 'sts-none'
+  | 'not-covered'
+
+export interface HostFacts {
+  /** The name as in the MX record (or the route, or the domain itself): lower case, A-labels; may be an IP literal. */
+  readonly host: string
+  readonly preference: number
+  readonly port: number
+  readonly addresses:
+    | { readonly kind: 'resolved'; readonly list: readonly string[] }
+    | { readonly kind: 'none' }
+    | { readonly kind: 'failed'; readonly failure: Failure }
+  /** One of the addresses is this very server (RFC 5321 §5.1, loop rule). */
+  readonly local: boolean
+  /** `not-asked`: DANE is off here, or the host has no name or no address. */
+  readonly tlsa: TlsaVerdict | { readonly kind: 'not-asked' }
+}
+
+export type MxFacts =
+  | { readonly kind: 'mx'; readonly security: Security; readonly records: readonly MxRecord[] }
+  /** No MX record: the domain is its own host (RFC 5321 §5.1). */
+  | { readonly kind: 'implicit'; readonly security: Security }
+  /** The operator named the hosts (RFC 7672 §2.2.2, RFC 8461 §3.4). */
+  | { readonly kind: 'route' }
+  | { readonly kind: 'null-mx' }
+  | { readonly kind: 'nxdomain'; readonly security: Security }
+  | { readonly kind: 'failed'; readonly failure: Failure }
+
+export interface Facts {
+  /** Next-hop domain: recipient domain, or the relay that an operator routes to; lower case A-labels. */
+  readonly nextHop: string
+  /** Where CNAMEs at the next-hop domain led; the domain itself where it is no alias. */
+  readonly nextHopExpanded: string
+  readonly mx: MxFacts
+  readonly hosts: readonly HostFacts[]
+  readonly sts: StsLookup | { readonly kind: 'not-asked' }
+}
+
+export interface DaneDemand {
+  readonly base: string
+  readonly records: readonly TlsaRecord[]
+  /** Names that a certificate under DANE-TA may carry (RFC 7672 §3.2.2). */
+  readonly references: readonly string[]
+  readonly presentation: readonly string[]
+}
+
+export interface PkixDemand {
+  /** The MX hostname, the only reference identifier (RFC 8461 §4.2). */
+  readonly host: string
+  /** The policy's patterns, for the operator. */
+  readonly patterns: readonly string[]
+}
+
+export type Requirement =
+  | {
+      readonly level: 'opportunistic'
+      readonly reason: 'no-policy' | 'sts-testing' | 'sts-none' | 'not-covered'
+    }
+  | {
+      readonly level: 'encrypt'
+      readonly sni: string | undefined
+      readonly reason: 'tlsa-unusable' | 'operator-encrypt'
+    }
+  | {
+      readonly level: 'authenticate'
+      readonly sni: string
+      /** At least one of the two; where both are there, both must pass. */
+      readonly dane?: DaneDemand
+      readonly pkix?: PkixDemand
+      /** What success may be called: `trusted` where the MX RRset was insecure (RFC 7672 §2.2.1). */
+      readonly success: 'verified' | 'trusted'
+    }
+  | { readonly level: 'refuse'; readonly reason: PlanReason; readonly detail: string }
+
+export interface PlannedHost {
+  readonly host: string
+  readonly preference: number
+  readonly port: number
+  /** IPv6 first, as Haraka orders them; empty where the host is refused for want of one. */
+  readonly addresses: readonly string[]
+  readonly requirement: Requirement
+  /** Which policy set the requirement, for logs and metrics. */
+  readonly policy: PolicyKind
+}
+
+export type PolicyKind = 'dane' | 'sts' | 'dane+sts' | 'operator' | 'none'
+
+export type PlanOutcome =
+  /** In the order of trial; hosts to refuse are among them, with the reason. Never empty. */
+  | { readonly kind: 'hosts'; readonly hosts: readonly PlannedHost[] }
+  | { readonly kind: 'defer'; readonly reason: PlanReason; readonly detail: string }
+  | {
+      readonly kind: 'bounce'
+      readonly reason: 'null-mx' | 'no-such-domain'
+      readonly detail: string
+    }
+
+export interface Plan {
+  readonly nextHop: string
+  /** True where the operator only watches: Haraka delivers as ever, and what enforcing would have done is said. */
+  readonly observe: boolean
+  readonly outcome: PlanOutcome
+  readonly facts: Facts
+}
+
+/** A session's end, in the words of DESIGN §3. */
+export type Verdict =
+  | {
+      readonly verdict: 'verified' | 'trusted' | 'encrypted' | 'cleartext'
+      readonly reason: SuccessReason
+      readonly detail: string
+    }
+  | { readonly verdict: 'refused'; readonly reason: SessionReason; readonly detail: string }
+
+export function demandsTls(
+  requirement: Requirement,
+): requirement is Extract<Requirement, { level: 'encrypt' | 'authenticate' }> {
+  return requirement.level === 'encrypt' || requirement.level === 'authenticate'
+}

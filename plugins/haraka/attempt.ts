@@ -1,0 +1,119 @@
+/**
+ * What one delivery attempt knows of itself: the plan, and why each host was not used. Out of that come the words of a
+ * deferral or bounce: who asked for protection, which host failed how, what was expected and what was presented.
+ */
+import { demandsTls } from '../delivery/types'
+import type { Plan, PlannedHost, PolicyKind, Requirement } from '../delivery/types'
+import { REASONS, statusCode } from '../observe/reasons'
+import type { ReasonCode } from '../observe/reasons'
+import type { HMailItem } from './types'
+
+export interface HostFailure {
+  readonly host: string
+  readonly address?: string
+  readonly policy: PolicyKind
+  readonly reason: ReasonCode
+  readonly detail: string
+}
+
+export type Attempt =
+  /** No decision has been reached; nothing may be sent. */
+  | { readonly kind: 'undecided' }
+  /** The plugin has no business here: an address literal, or `off`. */
+  | { readonly kind: 'untouched' }
+  /** Haraka delivers as ever, and is watched. */
+  | { readonly kind: 'watched'; readonly plan: Promise<Plan> }
+  | {
+      readonly kind: 'planned'
+      readonly nextHop: string
+      readonly plans: readonly Plan[]
+      /** In the order in which they happened. */
+      readonly failures: HostFailure[]
+      /** The last look at the policy before a bounce has been taken (RFC 8461 §5.1). */
+      readonly rechecked: boolean
+      /** Haraka's own answer to "these are the MX hosts". */
+      readonly resume: (retval: number, mx: unknown) => unknown
+    }
+
+export type PlannedAttempt = Extract<Attempt, { kind: 'planned' }>
+
+/** Marks an entry of Haraka's MX list with what we know of it. Symbols survive Haraka's copying and its JSON. */
+export const MARK: unique symbol = Symbol('tls-policy')
+
+export type Mark =
+  | { readonly kind: 'planned'; readonly attempt: PlannedAttempt; readonly planned: PlannedHost }
+  | { readonly kind: 'untouched' }
+  | { readonly kind: 'watched'; readonly plan: Promise<Plan> }
+
+const MOST_FAILURES_TOLD = 5
+
+/** A plain failure to connect is Haraka's to tell, unless policy had a part in the attempt. */
+export function policyHadAPart({ plans, failures }: PlannedAttempt): boolean {
+  const demanded = plans.some(
+    ({ outcome }) =>
+      outcome.kind === 'hosts' && outcome.hosts.some(({ requirement }) => isStrict(requirement)),
+  )
+  return failures.length > 0 && demanded
+}
+
+function isStrict(requirement: Requirement): boolean {
+  return demandsTls(requirement) || requirement.level === 'refuse'
+}
+
+/** Did an MTA-STS policy keep the mail back? Then a new one may let it go (RFC 8461 §5.1). */
+export function stsHadAPart({ plans }: PlannedAttempt): boolean {
+  return plans.some(
+    ({ facts: { sts } }) => sts.kind === 'policy' && sts.known.policy.mode === 'enforce',
+  )
+}
+
+/** One line, ASCII, for log, queue and DSN. */
+export function explain({
+  nextHop,
+  failures,
+}: Pick<PlannedAttempt, 'nextHop' | 'failures'>): string {
+  const told = failures.slice(0, MOST_FAILURES_TOLD).map(explainFailure)
+  const rest = failures.length - told.length
+  const more = rest > 0 ? `; and ${rest} more` : ''
+  return ascii(`No mail host of ${nextHop} could be used safely: ${told.join('; ')}${more}`)
+}
+
+function explainFailure({ host, address, policy, reason, detail }: HostFailure): string {
+  const where = address === undefined || address === host ? host : `${host} [${address}]`
+  const by = policy === 'none' ? '' : ` (${policy})`
+  return `${where}${by} ${reason}: ${detail}`
+}
+
+/** The failure that the status code speaks of: one of security before one of reachability. */
+export function leadingFailure(failures: readonly HostFailure[]): HostFailure | undefined {
+  return failures.find(({ reason }) => REASONS[reason].status?.startsWith('7.')) ?? failures[0]
+}
+
+/**
+ * Writes the truth into what a DSN will say of each recipient.
+ * @param kind 4: the mail waits. 5: it comes back.
+ */
+export function describeToRecipients(
+  hmail: HMailItem,
+  told: { readonly reason: ReasonCode; readonly text: string; readonly host?: string },
+  kind: 4 | 5,
+): void {
+  const status = statusCode(told.reason, kind)
+  for (const recipient of hmail.todo.rcpt_to) {
+    recipient.dsn_status = status
+    recipient.dsn_code = kind === 4 ? 450 : 550
+    recipient.dsn_msg = told.text
+    recipient.dsn_action = kind === 4 ? 'delayed' : 'failed'
+    recipient.reason = `${told.text} (${status}; ${REASONS[told.reason].rfc})`
+    if (told.host !== undefined) recipient.dsn_remote_mta = `dns;${told.host}`
+  }
+}
+
+/** Will the next temporary failure be the last? Haraka's queue ends with its list of intervals. */
+export function isLastTry(hmail: HMailItem): boolean {
+  return hmail.num_failures + 1 > hmail.cfg.temp_fail_intervals.length
+}
+
+export function ascii(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 1500)
+}

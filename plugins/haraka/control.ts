@@ -1,0 +1,549 @@
+/**
+ * Leads Haraka's outbound code through one delivery: decides where Haraka would ask the DNS, hands it a list of hosts with
+ * their addresses, secures the connection where that is owed, and tells what happened when no host was left.
+ * Fails closed everywhere: until a decision stands, and for every entry that did not come out of one, nothing is opened.
+ */
+import { isIP } from 'node:net'
+import { cont, deny, denysoft, ok } from 'haraka-constants'
+import type { Planner } from '../delivery/planner'
+import type { PlanReason, Plan, PlannedHost, Requirement } from '../delivery/types'
+import type { LogFields } from '../observe/log-line'
+import {
+  ascii,
+  describeToRecipients,
+  explain,
+  isLastTry,
+  leadingFailure,
+  MARK,
+  policyHadAPart,
+  stsHadAPart,
+} from './attempt'
+import type { Attempt, HostFailure, Mark, PlannedAttempt } from './attempt'
+import { guardLateErrors, putUpFacade } from './facade'
+import { preflight } from './preflight'
+import type { Seam, SeamHandlers } from './seam'
+import type { ContextSource } from './tls-context'
+import type { GetClient, GetClientCallback, HarakaMx, HarakaSocket, HMailItem } from './types'
+import { watch } from './watch'
+
+export interface ControlOptions {
+  readonly planner: Planner
+  readonly harakaMx: Seam['HarakaMx']
+  readonly contexts: ContextSource
+  readonly now: () => Date
+  /** Milliseconds after which a decision that has not come is none. */
+  readonly decisionTimeoutMs: () => number
+  readonly report: (hmail: HMailItem | undefined, fields: LogFields) => void
+}
+
+type MarkedMx = HarakaMx & { [MARK]?: Mark }
+
+/** Greeting, EHLO, STARTTLS and handshake may each take as long as Haraka lets a server be silent. */
+const PREFLIGHT_STAGES = 4
+const SMTP_PORT = 25
+
+export interface Control extends SeamHandlers {
+  /** For the `delivered` hook: the verdict of sessions that were left to Haraka. */
+  delivered(hmail: HMailItem, host: string, ip: string, secured: boolean): void
+}
+
+export function createControl(options: ControlOptions): Control {
+  const { planner, report } = options
+  const attempts = new WeakMap<HMailItem, Attempt>()
+  const owners = new WeakMap<HarakaMx, HMailItem>()
+
+  async function getMxRespond(
+    hmail: HMailItem,
+    retval: number,
+    answer: unknown,
+    original: (retval: number, mx: unknown) => unknown,
+  ): Promise<void> {
+    attempts.set(hmail, { kind: 'undecided' })
+    try {
+      // Another plugin's word that the mail must wait or go back opens no connection.
+      if (retval === deny || retval === denysoft) {
+        attempts.set(hmail, { kind: 'untouched' })
+        await original(retval, answer)
+      } else if (retval === ok) {
+        await routeByPlugin(hmail, answer, original)
+      } else {
+        await routeByDns(hmail, original)
+      }
+    } catch (err: unknown) {
+      failClosed(hmail, err)
+    }
+  }
+
+  async function routeByDns(
+    hmail: HMailItem,
+    original: (retval: number, mx: unknown) => unknown,
+  ): Promise<void> {
+    const { domain } = hmail.todo
+    switch (isAddressLiteral(domain) ? 'off' : planner.treatment(domain)) {
+      case 'off':
+        attempts.set(hmail, { kind: 'untouched' })
+        await original(cont, undefined)
+        return
+      case 'observe':
+        attempts.set(hmail, { kind: 'watched', plan: planner.planForDomain(domain) })
+        await original(cont, undefined)
+        return
+      case 'enforce': {
+        const plan = await inTime(planner.planForDomain(domain))
+        const attempt = plannedAttempt(hmail, plan.nextHop, [plan], false, original)
+        await follow(hmail, attempt, plan)
+      }
+    }
+  }
+
+  async function follow(hmail: HMailItem, attempt: PlannedAttempt, plan: Plan): Promise<void> {
+    const { outcome } = plan
+    switch (outcome.kind) {
+      case 'bounce':
+        refuseForGood(hmail, outcome.reason, outcome.detail)
+        return
+      case 'defer':
+        noteFailure(hmail, attempt, {
+          host: plan.nextHop,
+          policy: 'none',
+          reason: outcome.reason,
+          detail: outcome.detail,
+        })
+        giveUp(hmail, attempt, (text) => hmail.temp_fail(text))
+        return
+      case 'hosts': {
+        const list = outcome.hosts.flatMap((planned) => entriesFor(hmail, attempt, planned, {}))
+        await goOn(hmail, attempt, list)
+      }
+    }
+  }
+
+  async function goOn(
+    hmail: HMailItem,
+    attempt: PlannedAttempt,
+    list: readonly HarakaMx[],
+  ): Promise<void> {
+    if (list.length === 0) giveUp(hmail, attempt, (text) => hmail.temp_fail(text))
+    else await attempt.resume(ok, list)
+  }
+
+  /** Hosts that another plugin names are the operator's: DANE and MTA-STS of the host itself apply (RFC 8461 §3.4). */
+  async function routeByPlugin(
+    hmail: HMailItem,
+    answer: unknown,
+    original: (retval: number, mx: unknown) => unknown,
+  ): Promise<void> {
+    const named = (Array.isArray(answer) ? (answer as unknown[]) : [answer]).map(
+      (mx) => new options.harakaMx(mx as HarakaMx | string),
+    )
+    const isNullMx = named.length === 1 && named[0]?.exchange === '' && !named[0].path
+    if (isNullMx) {
+      attempts.set(hmail, { kind: 'untouched' })
+      await original(ok, named)
+      return
+    }
+    const routes = await Promise.all(named.map((mx) => planEntry(mx)))
+    const plans = routes.flatMap(({ plan }) => (plan ? [plan] : []))
+    const attempt = plannedAttempt(hmail, hmail.todo.domain, plans, false, original)
+    const list = routes.flatMap(({ mx, plan, mark }) => {
+      if (mark) return [marked(mx, mark)]
+      if (plan?.outcome.kind !== 'hosts') return []
+      return plan.outcome.hosts.flatMap((planned) => entriesFor(hmail, attempt, planned, mx))
+    })
+    await goOn(hmail, attempt, list)
+  }
+
+  async function planEntry(
+    mx: HarakaMx,
+  ): Promise<{ readonly mx: HarakaMx; readonly plan?: Plan; readonly mark?: Mark }> {
+    const { exchange } = mx
+    if (!exchange || mx.path || mx.using_lmtp || isIP(exchange) !== 0) {
+      return { mx, mark: { kind: 'untouched' } }
+    }
+    const route = { host: exchange, port: mx.port ?? SMTP_PORT }
+    switch (planner.treatment(exchange)) {
+      case 'off':
+        return { mx, mark: { kind: 'untouched' } }
+      case 'observe':
+        return { mx, mark: { kind: 'watched', plan: planner.planForRoute(route) } }
+      case 'enforce':
+        return { mx, plan: await inTime(planner.planForRoute(route)) }
+    }
+  }
+
+  function entriesFor(
+    hmail: HMailItem,
+    attempt: PlannedAttempt,
+    planned: PlannedHost,
+    template: HarakaMx,
+  ): readonly HarakaMx[] {
+    const { host, requirement, policy, port, preference } = planned
+    if (requirement.level === 'refuse') {
+      const { reason, detail } = requirement
+      noteFailure(hmail, attempt, { host, policy, reason, detail })
+      return []
+    }
+    return planned.addresses.map((address) => {
+      const entry = new options.harakaMx({
+        priority: preference,
+        ...template,
+        exchange: address,
+        from_dns: host,
+        port,
+      })
+      return marked(entry, { kind: 'planned', attempt, planned })
+    })
+  }
+
+  function getForceTls(hmail: HMailItem, mx: MarkedMx, original: () => boolean): boolean {
+    owners.set(mx, hmail)
+    const requirement = requirementOf(hmail, mx)
+    // Where TLS is owed, Haraka's own guard against cleartext is the second lock on the same door.
+    return requirement === 'none' || requirement?.level === 'opportunistic' ? original() : true
+  }
+
+  /** `none`: the plugin has no business with the entry. `undefined`: nothing was ever decided about it. */
+  function requirementOf(hmail: HMailItem, mx: MarkedMx): Requirement | 'none' | undefined {
+    const mark = mx[MARK]
+    if (mark) return mark.kind === 'planned' ? mark.planned.requirement : 'none'
+    const attempt = attempts.get(hmail)
+    return attempt?.kind === 'untouched' || attempt?.kind === 'watched' ? 'none' : undefined
+  }
+
+  function getClient(mx: MarkedMx, callback: GetClientCallback, original: GetClient): void {
+    const hmail = owners.get(mx)
+    const mark = mx[MARK] ?? (hmail ? markOf(attempts.get(hmail)) : undefined)
+    if (!hmail || !mark) {
+      callback('tls-policy: nothing was decided about this host, so it is not contacted', null)
+      return
+    }
+    switch (mark.kind) {
+      case 'untouched':
+        original(mx, guarded(callback))
+        return
+      case 'watched':
+        original(
+          mx,
+          guarded(callback, (socket) => {
+            watch(socket, mx, mark.plan, options.now, (fields) => {
+              report(hmail, fields)
+            })
+          }),
+        )
+        return
+      case 'planned':
+        connectPlanned(hmail, mx, mark, callback, original)
+    }
+  }
+
+  function connectPlanned(
+    hmail: HMailItem,
+    mx: MarkedMx,
+    { attempt, planned }: Extract<Mark, { kind: 'planned' }>,
+    callback: GetClientCallback,
+    original: GetClient,
+  ): void {
+    const { requirement, host, policy } = planned
+    const address = mx.exchange ?? host
+    if (requirement.level === 'refuse') {
+      callback(`tls-policy: ${requirement.reason}`, null)
+      return
+    }
+    original(mx, (err, socket) => {
+      if (err || !socket || requirement.level === 'opportunistic') {
+        if (err) {
+          const detail = errorText(err)
+          attempt.failures.push({ host, address, policy, reason: 'connect-failed', detail })
+        }
+        if (socket) guardLateErrors(socket, true)
+        callback(err, socket)
+        return
+      }
+      secure(hmail, mx, socket, { attempt, planned: { ...planned, requirement } }).then(
+        (handOver) => {
+          if (typeof handOver === 'string') callback(handOver, null)
+          else handOver(callback)
+        },
+        (failure: unknown) => {
+          // Not reached by any known road; if it is, the host is not used.
+          socket.destroy()
+          callback(`tls-policy: ${errorText(failure)}`, null)
+        },
+      )
+    })
+  }
+
+  /** @returns How to hand the socket over, or why there is none. */
+  async function secure(
+    hmail: HMailItem,
+    mx: HarakaMx,
+    socket: HarakaSocket,
+    mark: {
+      readonly attempt: PlannedAttempt
+      readonly planned: PlannedHost & {
+        readonly requirement: Extract<Requirement, { level: 'encrypt' | 'authenticate' }>
+      }
+    },
+  ): Promise<string | ((callback: GetClientCallback) => void)> {
+    const { attempt, planned } = mark
+    const { requirement, host, policy } = planned
+    const address = mx.exchange ?? host
+    guardLateErrors(socket, false)
+    const result = await preflight(socket, {
+      requirement,
+      helo: mx.bind_helo ?? 'localhost',
+      context: options.contexts.contextFor(address),
+      timeoutMs: socket._timeout * PREFLIGHT_STAGES,
+      now: options.now,
+    })
+    if (!result.ok) {
+      const { reason, detail } = result
+      noteFailure(hmail, attempt, { host, address, policy, reason, detail })
+      return ascii(`tls-policy: ${host} [${address}] ${reason}: ${detail}`)
+    }
+    report(hmail, {
+      domain: attempt.nextHop,
+      mx: host,
+      ip: address,
+      policy,
+      require: requirement.level,
+      verdict: result.verdict.verdict,
+      reason: result.verdict.reason,
+      tls: `${result.protocol} ${result.cipher}`,
+      detail: result.verdict.detail,
+    })
+    return (callback) => {
+      result.release()
+      putUpFacade(socket, result.tls, {
+        host,
+        onBlocked: (what) => {
+          hmail.logcrit(`tls-policy: cut Haraka off at ${host}: ${what}`)
+        },
+      })
+      callback(null, socket)
+      noteLoss(socket, attempt, { host, address, policy })
+    }
+  }
+
+  /** Haraka goes on to the next host when a session breaks; a deferral shall name this one as well. */
+  function noteLoss(
+    socket: HarakaSocket,
+    attempt: PlannedAttempt,
+    where: Pick<HostFailure, 'host' | 'address' | 'policy'>,
+  ): void {
+    let noted = false
+    const note = (err: unknown) => {
+      if (noted) return
+      noted = true
+      const detail = err instanceof Error ? errorText(err) : 'the connection was closed'
+      attempt.failures.push({ ...where, reason: 'tls-lost', detail })
+    }
+    socket.on('error', note)
+    socket.on('close', note)
+  }
+
+  function tempFail(
+    hmail: HMailItem,
+    err: unknown,
+    extra: unknown,
+    original: (err: unknown, extra: unknown) => unknown,
+  ): unknown {
+    const attempt = attempts.get(hmail)
+    if (err !== 'Tried all MXs' || attempt?.kind !== 'planned' || !policyHadAPart(attempt)) {
+      return original(err, extra)
+    }
+    giveUp(hmail, attempt, (text) => original(text, extra))
+    return undefined
+  }
+
+  /** No host is left. Before mail comes back because of a policy, the policy is looked at once more (RFC 8461 §5.1). */
+  function giveUp(
+    hmail: HMailItem,
+    attempt: PlannedAttempt,
+    tempFailWith: (text: string) => unknown,
+  ): void {
+    let finished = false
+    const finish = () => {
+      if (finished) return
+      finished = true
+      const leading = leadingFailure(attempt.failures)
+      const text = explain(attempt)
+      if (leading) {
+        const { reason, host } = leading
+        describeToRecipients(hmail, { reason, text, host }, isLastTry(hmail) ? 5 : 4)
+      }
+      tempFailWith(text)
+    }
+    if (!isLastTry(hmail) || attempt.rechecked || !stsHadAPart(attempt)) {
+      finish()
+      return
+    }
+    lookAgain(hmail, attempt, finish).catch((err: unknown) => {
+      hmail.logerror(`tls-policy: the last look at the policy failed: ${errorText(err)}`)
+      finish()
+    })
+  }
+
+  async function lookAgain(
+    hmail: HMailItem,
+    attempt: PlannedAttempt,
+    finish: () => void,
+  ): Promise<void> {
+    const before = attempt.plans[0]
+    if (!before || before.facts.mx.kind === 'route') {
+      finish()
+      return
+    }
+    const plan = await inTime(planner.planForDomain(hmail.todo.domain, { recheck: true }))
+    if (policyId(plan) === policyId(before)) {
+      finish()
+      return
+    }
+    const again = plannedAttempt(hmail, plan.nextHop, [plan], true, attempt.resume)
+    await follow(hmail, again, plan)
+  }
+
+  function plannedAttempt(
+    hmail: HMailItem,
+    nextHop: string,
+    plans: readonly Plan[],
+    rechecked: boolean,
+    resume: PlannedAttempt['resume'],
+  ): PlannedAttempt {
+    const attempt: PlannedAttempt = {
+      kind: 'planned',
+      nextHop,
+      plans,
+      failures: [],
+      rechecked,
+      resume,
+    }
+    attempts.set(hmail, attempt)
+    return attempt
+  }
+
+  function noteFailure(hmail: HMailItem, attempt: PlannedAttempt, failure: HostFailure): void {
+    attempt.failures.push(failure)
+    const { host, address, policy, reason, detail } = failure
+    report(hmail, {
+      domain: attempt.nextHop,
+      mx: host,
+      ...(address === undefined ? {} : { ip: address }),
+      policy,
+      require: 'refuse',
+      verdict: 'refused',
+      reason,
+      detail,
+    })
+  }
+
+  function refuseForGood(hmail: HMailItem, reason: PlanReason, detail: string): void {
+    const text = reason === 'null-mx' ? `${detail} (null MX)` : `No Such Domain: ${detail}`
+    describeToRecipients(hmail, { reason, text: ascii(text) }, 5)
+    report(hmail, {
+      domain: hmail.todo.domain,
+      policy: 'none',
+      require: 'refuse',
+      verdict: 'refused',
+      reason,
+      detail,
+    })
+    hmail.bounce(ascii(text))
+  }
+
+  /** A mistake of ours, or a decision that does not come: the mail waits, and the log says why. */
+  function failClosed(hmail: HMailItem, err: unknown): void {
+    const text = ascii(`tls-policy could not decide how to deliver: ${errorText(err)}`)
+    hmail.logcrit(`tls-policy: ${err instanceof Error ? (err.stack ?? text) : text}`)
+    attempts.set(hmail, { kind: 'undecided' })
+    try {
+      describeToRecipients(hmail, { reason: 'decision-failed', text }, isLastTry(hmail) ? 5 : 4)
+      hmail.temp_fail(text)
+    } catch (worse: unknown) {
+      // The message stays in the queue's folder and is taken up at the next start.
+      hmail.logcrit(`tls-policy: deferring failed as well: ${errorText(worse)}`)
+    }
+  }
+
+  async function inTime<T>(decision: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined
+    const timeoutMs = options.decisionTimeoutMs()
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        reject(new Error(`no decision within ${timeoutMs / 1000} seconds`))
+      }, timeoutMs)
+    })
+    try {
+      return await Promise.race([decision, late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  return {
+    getMxRespond,
+    getForceTls,
+    getClient,
+    tempFail,
+    delivered(hmail, host, ip, secured) {
+      const attempt = attempts.get(hmail)
+      if (attempt?.kind !== 'planned') return
+      const planned = attempt.plans
+        .flatMap(({ outcome }) => (outcome.kind === 'hosts' ? outcome.hosts : []))
+        .find((candidate) => candidate.host === host && candidate.addresses.includes(ip))
+      if (planned?.requirement.level !== 'opportunistic') return
+      report(hmail, {
+        domain: attempt.nextHop,
+        mx: host,
+        ip,
+        policy: planned.policy,
+        require: 'opportunistic',
+        verdict: secured ? 'encrypted' : 'cleartext',
+        reason: planned.requirement.reason,
+      })
+    },
+  }
+}
+
+function markOf(attempt: Attempt | undefined): Mark | undefined {
+  switch (attempt?.kind) {
+    case 'untouched':
+    case 'watched':
+      return attempt
+    case 'planned':
+    case 'undecided':
+    case undefined:
+      return undefined
+  }
+}
+
+function guarded(
+  callback: GetClientCallback,
+  onSocket: (socket: HarakaSocket) => void = () => undefined,
+): GetClientCallback {
+  return (err, socket) => {
+    if (socket) guardLateErrors(socket, true)
+    callback(err, socket)
+    if (socket) onSocket(socket)
+  }
+}
+
+function marked(mx: HarakaMx, mark: Mark): HarakaMx {
+  const entry: MarkedMx = mx
+  entry[MARK] = mark
+  return entry
+}
+
+/** The policy that a plan rests on, as far as a new one would show (RFC 8461 §5.1). */
+function policyId({ facts: { sts } }: Plan): string {
+  return sts.kind === 'policy' ? `${sts.known.id} ${sts.known.policy.mode}` : sts.kind
+}
+
+/** `user@[192.0.2.1]`: no name, no policy (RFC 7672 §2.2, RFC 8461 §3.4). */
+function isAddressLiteral(domain: string): boolean {
+  return domain.startsWith('[') || isIP(domain) !== 0
+}
+
+function errorText(err: unknown): string {
+  return ascii(err instanceof Error ? err.message : String(err)).slice(0, 300)
+}

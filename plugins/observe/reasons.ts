@@ -1,0 +1,384 @@
+/**
+ * The one catalogue of reasons: every code that a log line, a deferral, a DSN, a metric or the command can show, with what it
+ * means, where the rule comes from, and who can do what about it. docs/reasons.md is compared with it by a test.
+ * Codes are stable: operators match on them.
+ */
+import type { PlanReason, SessionReason, SuccessReason } from '../delivery/types'
+import type { StsProblemReason } from '../mta-sts/types'
+
+export type ReasonCode = PlanReason | SessionReason | SuccessReason | StsProblemReason
+
+export interface Reason {
+  readonly meaning: string
+  /** RFC and section. */
+  readonly rfc: string
+  /** Enhanced status code without its class (RFC 3463), where mail is held back for it. */
+  readonly status?: string
+  /** What the sender's operator can do. */
+  readonly sender: string
+  /** What the receiver must mend. */
+  readonly receiver: string
+}
+
+const NOTHING = 'Nothing.'
+const RETRY = 'Nothing; Haraka tries again. Look at your resolver if many domains show this.'
+const EXCEPTION =
+  'Tell the receiver. To deliver meanwhile, give the domain a rule with an end under [destinations].'
+
+export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
+  'dane-ee-matched': {
+    meaning: 'The server certificate matches a DANE-EE record.',
+    rfc: 'RFC 7672 section 3.1.1',
+    sender: NOTHING,
+    receiver: NOTHING,
+  },
+  'dane-ta-matched': {
+    meaning: 'The server certificate chains to a DANE-TA record and names the host.',
+    rfc: 'RFC 7672 section 3.1.2',
+    sender: NOTHING,
+    receiver: NOTHING,
+  },
+  'sts-matched': {
+    meaning: 'The MX host is listed in the MTA-STS policy and its certificate is valid for it.',
+    rfc: 'RFC 8461 section 4',
+    sender: NOTHING,
+    receiver: NOTHING,
+  },
+  'dane-and-sts-matched': {
+    meaning: 'Both DANE and MTA-STS were demanded, and both passed.',
+    rfc: 'RFC 8461 section 2',
+    sender: NOTHING,
+    receiver: NOTHING,
+  },
+  'tls-unauthenticated': {
+    meaning:
+      'TLS was mandatory because the host has TLSA records, but none that could authenticate it.',
+    rfc: 'RFC 7672 section 2.2',
+    sender: NOTHING,
+    receiver: 'Publish TLSA records with usage 3 or 2 (3 1 1 is best).',
+  },
+  'operator-encrypt': {
+    meaning: 'TLS was mandatory by a rule under [destinations].',
+    rfc: 'RFC 7672 section 2.2',
+    sender: NOTHING,
+    receiver: NOTHING,
+  },
+  'no-policy': {
+    meaning: 'The receiver publishes neither DANE nor MTA-STS; delivered as plain Haraka does.',
+    rfc: 'RFC 7435 section 3',
+    sender: NOTHING,
+    receiver: 'Publish TLSA records or an MTA-STS policy.',
+  },
+  'sts-testing': {
+    meaning: 'The MTA-STS policy is in mode testing; delivered as plain Haraka does.',
+    rfc: 'RFC 8461 section 5',
+    sender: NOTHING,
+    receiver: 'Move the policy to mode enforce when the reports are clean.',
+  },
+  'sts-none': {
+    meaning: 'The MTA-STS policy is in mode none; delivered as plain Haraka does.',
+    rfc: 'RFC 8461 section 5',
+    sender: NOTHING,
+    receiver: NOTHING,
+  },
+  'not-covered': {
+    meaning:
+      'An IP address, socket or LMTP route, or a destination switched off: no policy can apply.',
+    rfc: 'RFC 8461 section 3.4',
+    sender: NOTHING,
+    receiver: NOTHING,
+  },
+  'mx-lookup-failed': {
+    meaning: 'The MX lookup failed; what the domain wants cannot be known.',
+    rfc: 'RFC 7672 section 2.1.2',
+    status: '4.3',
+    sender: RETRY,
+    receiver: 'Mend the zone: servers that answer, and DNSSEC signatures that verify.',
+  },
+  'no-such-domain': {
+    meaning: 'The recipient domain does not exist.',
+    rfc: 'RFC 5321 section 5.1',
+    status: '1.2',
+    sender: 'Correct the address.',
+    receiver: NOTHING,
+  },
+  'null-mx': {
+    meaning: 'The domain says that it accepts no mail.',
+    rfc: 'RFC 7505 section 3',
+    status: '1.10',
+    sender: 'Correct the address.',
+    receiver: NOTHING,
+  },
+  'bad-domain': {
+    meaning: 'The recipient domain is no host name.',
+    rfc: 'RFC 5321 section 4.1.2',
+    status: '1.2',
+    sender: 'Correct the address.',
+    receiver: NOTHING,
+  },
+  'mx-loop': {
+    meaning: 'This server is itself the best MX host that is left.',
+    rfc: 'RFC 5321 section 5.1',
+    status: '4.6',
+    sender: 'Accept the domain as local, or route it elsewhere.',
+    receiver: 'Remove the sender from the MX records if it should not be there.',
+  },
+  'no-address': {
+    meaning: 'The MX host has no A or AAAA record.',
+    rfc: 'RFC 7672 section 2.2.2',
+    status: '4.4',
+    sender: NOTHING,
+    receiver: 'Give the MX host an address, or remove it.',
+  },
+  'address-lookup-failed': {
+    meaning: 'The address lookup of the MX host failed.',
+    rfc: 'RFC 7672 section 2.1.2',
+    status: '4.3',
+    sender: RETRY,
+    receiver: 'Mend the zone of the MX host.',
+  },
+  'tlsa-lookup-failed': {
+    meaning:
+      'The TLSA lookup failed where it must not; the host may be under attack and is not contacted.',
+    rfc: 'RFC 7672 section 2.1.2',
+    status: '7.5',
+    sender: RETRY,
+    receiver:
+      'Mend the zone of the MX host: TLSA queries must be answered or denied with valid signatures.',
+  },
+  'dane-required': {
+    meaning: 'A rule demands DANE for this destination, and the host has none that is secure.',
+    rfc: 'RFC 7672 section 6',
+    status: '7.5',
+    sender: 'Change the rule under [destinations] if DANE is no longer to be had.',
+    receiver: 'Sign the zones of domain and MX host, and publish TLSA records.',
+  },
+  'tlsa-unusable': {
+    meaning:
+      'A rule demands DANE for this destination, and no TLSA record of the host can be used.',
+    rfc: 'RFC 7672 section 6',
+    status: '7.5',
+    sender: 'Change the rule under [destinations] if DANE is no longer to be had.',
+    receiver: 'Publish TLSA records with usage 3 or 2 (3 1 1 is best).',
+  },
+  'sts-mx-not-listed': {
+    meaning: 'The MTA-STS policy in force does not list this MX host.',
+    rfc: 'RFC 8461 section 4.1',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'List the MX host in the policy, or remove it from the MX records.',
+  },
+  'sts-txt-lookup-failed': {
+    meaning: 'The _mta-sts TXT lookup failed.',
+    rfc: 'RFC 8461 section 3.1',
+    status: '4.3',
+    sender: 'Haraka tries again. mta_sts.txt_failure=continue delivers without a policy instead.',
+    receiver: 'Mend the zone.',
+  },
+  'tls-switched-off': {
+    meaning: 'The receiver demands TLS and outbound.ini says enable_tls=false.',
+    rfc: 'RFC 7672 section 2.2',
+    status: '3.5',
+    sender: 'Set enable_tls=true in outbound.ini.',
+    receiver: NOTHING,
+  },
+  'decision-failed': {
+    meaning:
+      'The plugin could not come to a decision; the mail waits rather than going out unprotected.',
+    rfc: 'RFC 7672 section 10',
+    status: '3.5',
+    sender: 'Look at the log for the cause and report it.',
+    receiver: NOTHING,
+  },
+  'connect-failed': {
+    meaning: 'No connection to the host.',
+    rfc: 'RFC 5321 section 5.1',
+    status: '4.1',
+    sender: RETRY,
+    receiver: 'Make the host reachable.',
+  },
+  'greeting-refused': {
+    meaning: 'The host refused with its greeting, before TLS could start.',
+    rfc: 'RFC 5321 section 4.3.2',
+    status: '4.2',
+    sender: 'Read the server’s words; an address may be on a block list.',
+    receiver: 'Accept connections, or say after STARTTLS why not.',
+  },
+  'starttls-not-offered': {
+    meaning: 'The host must be reached over TLS and does not offer STARTTLS.',
+    rfc: 'RFC 7672 section 2.2; RFC 8461 section 5',
+    status: '7.4',
+    sender: EXCEPTION,
+    receiver: 'Offer STARTTLS on every MX host, and see that no firewall strips it.',
+  },
+  'starttls-refused': {
+    meaning: 'The host must be reached over TLS and refused the STARTTLS command.',
+    rfc: 'RFC 7672 section 2.2; RFC 8461 section 5',
+    status: '7.4',
+    sender: EXCEPTION,
+    receiver: 'Mend the TLS settings of the mail server.',
+  },
+  'starttls-injection': {
+    meaning: 'Cleartext followed the reply to STARTTLS: somebody on the path, or a broken server.',
+    rfc: 'RFC 3207 section 6',
+    status: '7.5',
+    sender: 'Suspect the path between you and the host.',
+    receiver: 'Send nothing between the 220 and the handshake.',
+  },
+  'smtp-malformed-reply': {
+    meaning: 'The host sent something that is no SMTP reply.',
+    rfc: 'RFC 5321 section 4.2',
+    status: '4.2',
+    sender: RETRY,
+    receiver: 'Look at what answers on the SMTP port.',
+  },
+  'smtp-timeout': {
+    meaning: 'The host did not answer in time, before or in the handshake.',
+    rfc: 'RFC 5321 section 4.5.3.2',
+    status: '4.2',
+    sender: RETRY,
+    receiver: 'Look at the load of the mail server.',
+  },
+  'smtp-closed': {
+    meaning: 'The host closed the connection before TLS was up.',
+    rfc: 'RFC 7672 section 2.2; RFC 8461 section 5',
+    status: '4.2',
+    sender: RETRY,
+    receiver: 'Look at why the server drops connections.',
+  },
+  'tls-handshake-failed': {
+    meaning: 'The TLS handshake failed.',
+    rfc: 'RFC 7672 section 2.2; RFC 8461 section 5',
+    status: '7.5',
+    sender: 'Read the error; tls.min_version may be too strict for the host.',
+    receiver: 'Offer TLS 1.2 or later with a sound certificate.',
+  },
+  'dane-no-match': {
+    meaning: 'The server certificate matches none of the host’s TLSA records.',
+    rfc: 'RFC 7672 section 3.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver:
+      'Publish the TLSA record of the certificate in use; at a change, publish the new one first.',
+  },
+  'dane-ta-not-in-chain': {
+    meaning: 'No certificate of the chain leads to a DANE-TA record.',
+    rfc: 'RFC 7671 section 5.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Send the whole chain, the trust anchor included, or publish 3 1 1 records.',
+  },
+  'dane-ta-name-mismatch': {
+    meaning: 'The chain matches a DANE-TA record, but the certificate does not name the host.',
+    rfc: 'RFC 7672 section 3.2.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Use a certificate with the MX hostname, or publish 3 1 1 records.',
+  },
+  'dane-ta-expired': {
+    meaning: 'A certificate of the chain under a DANE-TA record has expired.',
+    rfc: 'RFC 7671 section 5.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Renew the certificate.',
+  },
+  'dane-ta-not-yet-valid': {
+    meaning: 'A certificate of the chain under a DANE-TA record is not valid yet.',
+    rfc: 'RFC 7671 section 5.2',
+    status: '7.5',
+    sender: 'See that your clock is right.',
+    receiver: 'Use a certificate that is valid now.',
+  },
+  'dane-ta-chain-invalid': {
+    meaning: 'The chain under a DANE-TA record breaks a rule for CA certificates.',
+    rfc: 'RFC 7671 section 5.2; RFC 5280 section 6',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Mend the chain, or publish 3 1 1 records.',
+  },
+  'dane-no-certificate': {
+    meaning: 'The server presented no certificate.',
+    rfc: 'RFC 7672 section 3.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Mend the TLS settings of the mail server.',
+  },
+  'pkix-untrusted': {
+    meaning: 'The certificate does not chain to a trusted root.',
+    rfc: 'RFC 8461 section 4.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Use a certificate of a public CA and send its intermediates.',
+  },
+  'pkix-expired': {
+    meaning: 'The certificate, or one above it, has expired.',
+    rfc: 'RFC 8461 section 4.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Renew the certificate.',
+  },
+  'pkix-not-yet-valid': {
+    meaning: 'The certificate, or one above it, is not valid yet.',
+    rfc: 'RFC 8461 section 4.2',
+    status: '7.5',
+    sender: 'See that your clock is right.',
+    receiver: 'Use a certificate that is valid now.',
+  },
+  'pkix-name-mismatch': {
+    meaning: 'The certificate does not name the MX host.',
+    rfc: 'RFC 8461 section 4.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Use a certificate with the MX hostname as a DNS name.',
+  },
+  'pkix-no-certificate': {
+    meaning: 'The server presented no certificate.',
+    rfc: 'RFC 8461 section 4.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Mend the TLS settings of the mail server.',
+  },
+  'tls-lost': {
+    meaning: 'TLS was up and verified, and then the connection was lost.',
+    rfc: 'RFC 7672 section 2.2',
+    status: '4.2',
+    sender: RETRY,
+    receiver: 'Look at why the server drops connections.',
+  },
+  'sts-txt-invalid': {
+    meaning:
+      'The _mta-sts TXT record is missing, malformed or not the only one, while a policy is cached; the policy stays.',
+    rfc: 'RFC 8461 section 3.1',
+    sender: NOTHING,
+    receiver: 'Publish exactly one valid record; to end a policy, publish mode none first.',
+  },
+  'sts-policy-fetch-error': {
+    meaning:
+      'The MTA-STS policy could not be fetched; a cached one stays, without one there is no MTA-STS.',
+    rfc: 'RFC 8461 section 3.3',
+    sender: NOTHING,
+    receiver: 'Serve the policy with status 200 and as text/plain.',
+  },
+  'sts-policy-invalid': {
+    meaning:
+      'The MTA-STS policy that was fetched is not valid; a cached one stays, without one there is no MTA-STS.',
+    rfc: 'RFC 8461 section 3.2',
+    sender: NOTHING,
+    receiver: 'Mend the policy file.',
+  },
+  'sts-webpki-invalid': {
+    meaning:
+      'The certificate of the policy host is not valid for it; a cached policy stays, without one there is no MTA-STS.',
+    rfc: 'RFC 8461 section 3.3',
+    sender: NOTHING,
+    receiver: 'Mend the certificate of the policy host.',
+  },
+}
+
+/**
+ * The enhanced status code that mail held back for this reason gets.
+ * @param kind 4: it waits. 5: it came back.
+ */
+export function statusCode(code: ReasonCode, kind: 4 | 5): string {
+  return `${kind}.${REASONS[code].status ?? '7.0'}`
+}
