@@ -1,0 +1,54 @@
+/** A real Redis, empty at start, that keeps nothing on disk. */
+import { Daemon } from './daemon'
+
+export interface RedisSettings {
+  /** Default 127.0.0.1. */
+  readonly address?: string
+  /** Default 6379. */
+  readonly port?: number
+}
+
+export class Redis {
+  readonly address: string
+  readonly port: number
+  #daemon: Daemon | undefined
+
+  constructor(settings: RedisSettings = {}) {
+    this.address = settings.address ?? '127.0.0.1'
+    this.port = settings.port ?? 6379
+  }
+
+  get url(): string {
+    return `redis://${this.address}:${this.port}`
+  }
+
+  /** Also after `stop`: comes back empty. */
+  async start(): Promise<void> {
+    const args = [
+      '--bind',
+      this.address,
+      '--port',
+      `${this.port}`,
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+    ]
+    this.#daemon = new Daemon({ name: 'redis', program: 'redis-server', args })
+    await this.#daemon.waitForLine('Redis to serve', /Ready to accept connections/)
+  }
+
+  /** Keeps connections open and answers nothing until `resume`. */
+  pause(): void {
+    this.#daemon?.signal('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#daemon?.signal('SIGCONT')
+  }
+
+  async stop(): Promise<void> {
+    this.resume()
+    await this.#daemon?.stop()
+  }
+}
