@@ -150,7 +150,8 @@ export class Dialogue {
   }
 
   get #offersTls(): boolean {
-    if (!this.settings.offersTls() || this.#fault === 'no-starttls') return false
+    if (!this.settings.offersTls()) return false
+    if (this.#fault === 'no-starttls' || this.#fault === 'helo-only') return false
     return !this.#secured || this.#fault === 'starttls-again'
   }
 
