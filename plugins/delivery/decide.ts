@@ -161,7 +161,7 @@ function requirePublished(host: HostFacts, facts: Facts, rules: Rules): Decided 
     case 'unusable':
       return (
         requireSts(host, facts, rules) ?? {
-          requirement: { level: 'encrypt', sni: sniFor(tlsa.base), reason: 'tlsa-unusable' },
+          requirement: { level: 'encrypt', sni: sniFor(host.host), reason: 'tlsa-unusable' },
           policy: 'dane',
         }
       )

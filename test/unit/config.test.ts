@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { endedDestinations, readConfig, ruleFor } from '../../plugins/config'
+import type { Config, IniFile } from '../../plugins/config'
+
+const anyServer = () => undefined
+
+function accepted(ini: IniFile): Config {
+  const result = readConfig(ini, anyServer)
+  assert.ok(result.ok, result.ok ? '' : result.mistakes.join('\n'))
+  return result.config
+}
+
+function mistakes(ini: IniFile): readonly string[] {
+  const result = readConfig(ini, anyServer)
+  return result.ok ? [] : result.mistakes
+}
+
+/** The shipped file in the shape that haraka-config gives it. */
+function shippedIni(): IniFile {
+  const ini: Record<string, Record<string, unknown>> = { main: {} }
+  let section: Record<string, unknown> = ini['main'] ?? {}
+  for (const line of readFileSync('config/tls-policy.ini', 'utf8').split('\n')) {
+    if (/^\s*(;|$)/.test(line)) continue
+    const name = /^\[(\w+)\]$/.exec(line)?.[1]
+    if (name !== undefined) {
+      section = ini[name] ??= {}
+      continue
+    }
+    const [key = '', ...value] = line.split('=')
+    const text = value.join('=')
+    section[key] = /^\d+$/.test(text) ? Number(text) : text
+  }
+  return ini
+}
+
+describe('config', () => {
+  it('the shipped file says exactly what holds without it', () => {
+    assert.deepEqual(accepted(shippedIni()), accepted({}))
+  })
+
+  it('the shipped file names every setting', () => {
+    const ini = shippedIni()
+    for (const [name, section] of [
+      ['dns', 7],
+      ['dane', 3],
+      ['mta_sts', 8],
+      ['tls', 1],
+      ['store', 3],
+    ] as const) {
+      assert.equal(Object.keys(ini[name] as object).length, section, name)
+    }
+  })
+
+  it('cannot be changed', () => {
+    const config = accepted({})
+    assert.throws(() => {
+      ;(config.dane as { enabled: boolean }).enabled = false
+    }, TypeError)
+  })
+
+  it('takes values as haraka-config gives them', () => {
+    const config = accepted({
+      main: { mode: 'observe' },
+      dns: { servers: '192.0.2.1, [2001:db8::1]:5353', trust_ad: 'listed', timeout: 2 },
+      dane: { enabled: 'no', digests: 'sha256' },
+      mta_sts: { fetch_private: true, with_dane: 'both' },
+      redis: { host: '192.0.2.9', port: 6380 },
+    })
+    assert.equal(config.mode, 'observe')
+    assert.deepEqual(config.dns.servers, ['192.0.2.1', '[2001:db8::1]:5353'])
+    assert.equal(config.dns.timeoutSeconds, 2)
+    assert.equal(config.dane.enabled, false)
+    assert.deepEqual(config.dane.digests, ['sha256'])
+    assert.equal(config.mtaSts.fetchPrivate, true)
+    assert.deepEqual(config.redis, { host: '192.0.2.9', port: 6380 })
+  })
+
+  const wrong: readonly (readonly [string, IniFile, RegExp])[] = [
+    ['a word', { main: { mode: 'enfroce' } }, /main\.mode=enfroce: one of enforce, observe/],
+    ['a boolean', { dane: { enabled: 'maybe' } }, /dane\.enabled=maybe: true or false/],
+    ['a number', { dns: { timeout: '5 ; x' } }, /dns\.timeout=5 ; x: a whole number from 1 to 60/],
+    ['a fraction', { dns: { timeout: 1.5 } }, /dns\.timeout=1\.5: a whole number/],
+    ['a range', { mta_sts: { max_body: 1 } }, /mta_sts\.max_body=1: a whole number from 1024/],
+    ['a digest', { dane: { digests: 'md5' } }, /dane\.digests=md5: sha512, sha256/],
+    ['a deadline under the time-out', { dns: { deadline: 2 } }, /dns\.deadline=2: at least/],
+    ['listed without servers', { dns: { trust_ad: 'listed' } }, /dns\.trust_ad=listed/],
+    [
+      'an unknown key',
+      { dane: { enabeld: 'false' } },
+      /dane\.enabeld: no such setting; \[dane\] has/,
+    ],
+    ['an unknown section', { dnae: {} }, /\[dnae\]: no such section/],
+    ['a list for one value', { tls: { min_version: ['a', 'b'] } }, /tls\.min_version/],
+    [
+      'a rule',
+      { destinations: { 'a.test': 'dane-onyl' } },
+      /destinations\.a\.test=dane-onyl: one of/,
+    ],
+    [
+      'a day',
+      { destinations: { 'a.test': 'off until 2026-02-30' } },
+      /destinations\.a\.test=off until/,
+    ],
+    ['a domain', { destinations: { '..a': 'off' } }, /destinations\.\.\.a: a domain/],
+    ['a prefix', { store: { prefix: 'a b' } }, /store\.prefix=a b: 1 to 64/],
+  ]
+  for (const [title, ini, expected] of wrong) {
+    it(`refuses ${title}, saying section, key, value and what is allowed`, () => {
+      const found = mistakes(ini)
+      assert.equal(found.length, 1, found.join('\n'))
+      assert.match(found[0] ?? '', expected)
+    })
+  }
+
+  it('tells every mistake, one line each', () => {
+    assert.equal(mistakes({ main: { mode: 'x' }, dns: { timeout: 'y', backend: 'z' } }).length, 3)
+  })
+
+  it('asks for a judgement of each server', () => {
+    const result = readConfig({ dns: { servers: 'a,b' } }, (text) =>
+      text === 'b' ? 'no address' : undefined,
+    )
+    assert.ok(!result.ok)
+    assert.match(result.mistakes.join(), /dns\.servers=b: .*no address/)
+  })
+})
+
+describe('destinations', () => {
+  const config = accepted({
+    destinations: {
+      'a.test': 'dane-only',
+      '.a.test': 'encrypt',
+      '.sub.a.test': 'observe until 2026-12-31',
+      'bücher.test': 'off',
+    },
+  })
+  const day = new Date('2026-12-31T23:59:59Z')
+  const nextDay = new Date('2027-01-01T00:00:00Z')
+  const table: readonly (readonly [string, Date, string | undefined])[] = [
+    ['a.test', day, 'dane-only'],
+    ['mail.a.test', day, 'encrypt'],
+    ['x.sub.a.test', day, 'observe'],
+    ['x.sub.a.test', nextDay, 'encrypt'],
+    ['sub.a.test', day, 'encrypt'],
+    ['ba.test', day, undefined],
+    ['test', day, undefined],
+    ['xn--bcher-kva.test', day, 'off'],
+  ]
+  for (const [name, now, expected] of table) {
+    it(`${name} on ${now.toISOString().slice(0, 10)} -> ${expected ?? 'no rule'}`, () => {
+      assert.equal(ruleFor(config, name, now), expected)
+    })
+  }
+
+  it('exceptions that are over are told', () => {
+    assert.deepEqual(endedDestinations(config, day), [])
+    assert.deepEqual(endedDestinations(config, nextDay), ['.sub.a.test=observe until 2026-12-31'])
+  })
+})

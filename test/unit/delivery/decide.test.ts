@@ -1,0 +1,298 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { decide } from '../../../plugins/delivery/decide'
+import type { Rules } from '../../../plugins/delivery/decide'
+import type { Facts, PlannedHost, Requirement } from '../../../plugins/delivery/types'
+import { facts, host, policy, rules, secureMx, servfail, tlsa } from '../../support/facts'
+
+const inOrder = () => 0
+
+function plannedHosts(given: Facts, by: Rules = rules()): readonly PlannedHost[] {
+  const { outcome } = decide(given, by, inOrder)
+  assert.equal(outcome.kind, 'hosts')
+  return outcome.kind === 'hosts' ? outcome.hosts : []
+}
+
+function only(given: Facts, by?: Rules): PlannedHost {
+  const [planned] = plannedHosts(given, by)
+  assert.ok(planned)
+  return planned
+}
+
+/** A requirement in one word, for tables: what must pass, or why the host is not used. */
+function word(requirement: Requirement): string {
+  switch (requirement.level) {
+    case 'refuse':
+      return requirement.reason
+    case 'authenticate':
+      return [requirement.dane && 'dane', requirement.pkix && 'pkix'].filter(Boolean).join('+')
+    case 'encrypt':
+    case 'opportunistic':
+      return requirement.level
+  }
+}
+
+const insecureMx = { ...secureMx('mx1.rcpt.test'), security: 'insecure' } as const
+const otherHost = policy('enforce', ['other.test'])
+
+describe('decide: DANE x MTA-STS for one host', () => {
+  const enforce = policy('enforce')
+  const testing = policy('testing', ['other.test'])
+  const none = { kind: 'none' } as const
+  const table: readonly (readonly [string, keyof typeof tlsa, Facts['sts'], string])[] = [
+    ['TLSA-23 usable TLSA, no STS', 'usable', none, 'dane'],
+    ['SA-22 usable TLSA satisfies on its own beside STS enforce', 'usable', enforce, 'dane'],
+    ['SA-22 usable TLSA, MX not in the STS policy', 'usable', otherHost, 'dane'],
+    ['SA-17 usable TLSA beside STS testing', 'usable', testing, 'dane'],
+    ['USE-11 TLSA-18 all unusable, no STS: TLS stays mandatory', 'unusable', none, 'encrypt'],
+    ['SA-23 all unusable, STS enforce', 'unusable', enforce, 'pkix'],
+    ['SA-23 all unusable, MX not in the STS policy', 'unusable', otherHost, 'sts-mx-not-listed'],
+    ['SA-17 all unusable beside STS testing', 'unusable', testing, 'encrypt'],
+    ['TLSA-16 denied TLSA, no STS', 'none', none, 'opportunistic'],
+    ['SA-21 denied TLSA, STS enforce', 'none', enforce, 'pkix'],
+    ['SA-01 denied TLSA, MX not in the STS policy', 'none', otherHost, 'sts-mx-not-listed'],
+    ['SA-17 denied TLSA beside STS testing', 'none', testing, 'opportunistic'],
+    ['SA-18 denied TLSA, STS none', 'none', policy('none', []), 'opportunistic'],
+    ['TLSA-17 failed TLSA lookup', 'failed', none, 'tlsa-lookup-failed'],
+    ['SA-20 failed TLSA lookup is not healed by STS', 'failed', enforce, 'tlsa-lookup-failed'],
+    ['SA-20 failed TLSA lookup beside STS testing', 'failed', testing, 'tlsa-lookup-failed'],
+  ]
+  for (const [title, dane, sts, expected] of table) {
+    it(`XC-08 ${title} -> ${expected}`, () => {
+      const planned = only(facts({ sts, hosts: [host({ tlsa: tlsa[dane] })] }))
+      assert.equal(word(planned.requirement), expected)
+    })
+  }
+
+  it('SA-22 with_dane=both wants both', () => {
+    const given = facts({ sts: enforce, hosts: [host({ tlsa: tlsa.usable })] })
+    assert.equal(word(only(given, rules({ withDane: 'both' })).requirement), 'dane+pkix')
+    const elsewhere = facts({ sts: otherHost, hosts: [host({ tlsa: tlsa.usable })] })
+    assert.equal(
+      word(only(elsewhere, rules({ withDane: 'both' })).requirement),
+      'sts-mx-not-listed',
+    )
+  })
+
+  it('SA-33 DANE behind an insecure MX does not replace STS: both must pass', () => {
+    const given = facts({ mx: insecureMx, sts: enforce, hosts: [host({ tlsa: tlsa.usable })] })
+    const { requirement } = only(given)
+    assert.equal(word(requirement), 'dane+pkix')
+    assert.ok(requirement.level === 'authenticate' && requirement.success === 'verified')
+  })
+
+  it('DNS-15 DNS-16 DANE behind an insecure MX is trusted, never verified', () => {
+    const { requirement } = only(facts({ mx: insecureMx, hosts: [host({ tlsa: tlsa.usable })] }))
+    assert.ok(requirement.level === 'authenticate' && requirement.success === 'trusted')
+  })
+
+  it('AUTH-14 AUTH-16 the next-hop domain is a reference identifier behind a secure MX only', () => {
+    const references = (mx: Facts['mx']) => {
+      const { requirement } = only(facts({ mx, hosts: [host({ tlsa: tlsa.usable })] }))
+      return requirement.level === 'authenticate' ? requirement.dane?.references : undefined
+    }
+    assert.deepEqual(references(secureMx('mx1.rcpt.test')), ['mx1.rcpt.test', 'rcpt.test'])
+    assert.deepEqual(references(insecureMx), ['mx1.rcpt.test'])
+  })
+
+  it('SNI-01 SNI-04 SNI is the TLSA base domain, also where STS demands something beside', () => {
+    const real = { ...tlsa.usable, base: 'real.test' }
+    const given = facts({ sts: enforce, hosts: [host({ tlsa: real })] })
+    for (const withDane of ['dane', 'both'] as const) {
+      const { requirement } = only(given, rules({ withDane }))
+      assert.ok(requirement.level === 'authenticate')
+      assert.equal(requirement.sni, 'real.test')
+    }
+  })
+
+  it('SNI-02 SNI under an STS policy is the MX hostname', () => {
+    const { requirement } = only(facts({ sts: enforce }))
+    assert.ok(requirement.level === 'authenticate' && requirement.sni === 'mx1.rcpt.test')
+  })
+})
+
+describe('decide: what becomes of the whole attempt', () => {
+  it('DNS-07 a failed MX lookup defers', () => {
+    const { outcome } = decide(
+      facts({ mx: { kind: 'failed', failure: servfail } }),
+      rules(),
+      inOrder,
+    )
+    assert.ok(outcome.kind === 'defer' && outcome.reason === 'mx-lookup-failed')
+  })
+
+  it('DNS-08 NXDOMAIN bounces', () => {
+    const { outcome } = decide(
+      facts({ mx: { kind: 'nxdomain', security: 'insecure' } }),
+      rules(),
+      inOrder,
+    )
+    assert.ok(outcome.kind === 'bounce' && outcome.reason === 'no-such-domain')
+  })
+
+  it('DNS-27 null MX bounces', () => {
+    const { outcome } = decide(facts({ mx: { kind: 'null-mx' } }), rules(), inOrder)
+    assert.ok(outcome.kind === 'bounce' && outcome.reason === 'null-mx')
+  })
+
+  it('DNS-13 hosts go by preference; TLSA records do not change the order', () => {
+    const hosts = [
+      host({ host: 'mx2.rcpt.test', preference: 20, tlsa: tlsa.usable }),
+      host({ host: 'mx1.rcpt.test', preference: 10 }),
+    ]
+    const names = plannedHosts(facts({ hosts })).map((planned) => planned.host)
+    assert.deepEqual(names, ['mx1.rcpt.test', 'mx2.rcpt.test'])
+  })
+
+  it('DNS-13 equal preferences are shuffled by the draw', () => {
+    const hosts = ['a', 'b', 'c'].map((name) => host({ host: `${name}.test` }))
+    const draws = [0.9, 0.1, 0.5]
+    const { outcome } = decide(facts({ hosts }), rules(), () => draws.shift() ?? 0)
+    assert.ok(outcome.kind === 'hosts')
+    assert.deepEqual(
+      outcome.hosts.map((planned) => planned.host),
+      ['b.test', 'c.test', 'a.test'],
+    )
+  })
+
+  it('DNS-14 SA-15 this server and every host no better than it are dropped before security is looked at', () => {
+    const hosts = [
+      host({ host: 'mx1.rcpt.test', preference: 10, tlsa: tlsa.failed }),
+      host({ host: 'self.rcpt.test', preference: 20, local: true }),
+      host({ host: 'mx2.rcpt.test', preference: 20 }),
+      host({ host: 'mx3.rcpt.test', preference: 30 }),
+    ]
+    const names = plannedHosts(facts({ hosts })).map((planned) => planned.host)
+    assert.deepEqual(names, ['mx1.rcpt.test'])
+  })
+
+  it('DNS-14 when nothing better than this server is left, the mail waits', () => {
+    const { outcome } = decide(facts({ hosts: [host({ local: true })] }), rules(), inOrder)
+    assert.ok(outcome.kind === 'defer' && outcome.reason === 'mx-loop')
+  })
+
+  it('DNS-40 SA-24 each host is decided by itself', () => {
+    const hosts = [
+      host({ host: 'mx1.rcpt.test', preference: 10, tlsa: tlsa.usable }),
+      host({ host: 'mx2.rcpt.test', preference: 20, tlsa: tlsa.none }),
+      host({ host: 'mx3.rcpt.test', preference: 30, tlsa: tlsa.failed }),
+    ]
+    const words = plannedHosts(facts({ hosts })).map(({ requirement }) => word(requirement))
+    assert.deepEqual(words, ['dane', 'opportunistic', 'tlsa-lookup-failed'])
+  })
+
+  it('DNS-11 DNS-24 a host whose address fails or is missing is skipped, the others stay', () => {
+    const hosts = [
+      host({ host: 'a.test', preference: 1, addresses: { kind: 'failed', failure: servfail } }),
+      host({ host: 'b.test', preference: 2, addresses: { kind: 'none' } }),
+      host({ host: 'c.test', preference: 3 }),
+    ]
+    const words = plannedHosts(facts({ hosts })).map(({ requirement }) => word(requirement))
+    assert.deepEqual(words, ['address-lookup-failed', 'no-address', 'opportunistic'])
+  })
+
+  it('SA-26 the same host under two next-hop domains has the requirement of each', () => {
+    const one = only(facts({ nextHop: 'a.test', sts: policy('enforce') }))
+    const other = only(facts({ nextHop: 'b.test', sts: policy('none', []) }))
+    assert.equal(word(one.requirement), 'pkix')
+    assert.equal(word(other.requirement), 'opportunistic')
+  })
+})
+
+describe('decide: what the operator says', () => {
+  it('SD-18 a failed TXT lookup without a cached policy: continue, or defer', () => {
+    const sts = {
+      kind: 'unknown',
+      problem: { reason: 'sts-txt-lookup-failed', detail: 'SERVFAIL' },
+    } as const
+    assert.equal(word(only(facts({ sts })).requirement), 'opportunistic')
+    const strict = rules({ txtFailure: 'defer' })
+    assert.equal(word(only(facts({ sts }), strict).requirement), 'sts-txt-lookup-failed')
+    const withDane = facts({ sts, hosts: [host({ tlsa: tlsa.usable })] })
+    assert.equal(word(only(withDane, strict).requirement), 'dane')
+  })
+
+  it('encrypt is a floor: it raises, and never lowers', () => {
+    const encrypt = rules({ destination: 'encrypt' })
+    assert.equal(word(only(facts(), encrypt).requirement), 'encrypt')
+    assert.equal(word(only(facts({ sts: policy('enforce') }), encrypt).requirement), 'pkix')
+    assert.equal(
+      word(only(facts({ hosts: [host({ tlsa: tlsa.failed })] }), encrypt).requirement),
+      'tlsa-lookup-failed',
+    )
+  })
+
+  const daneOnly = rules({ destination: 'dane-only' })
+  const mandatory: readonly (readonly [string, Facts, string])[] = [
+    ['MAND-01 usable TLSA', facts({ hosts: [host({ tlsa: tlsa.usable })] }), 'dane'],
+    [
+      'MAND-02 TLSA-22 insecure MX',
+      facts({ mx: insecureMx, hosts: [host({ tlsa: tlsa.usable })] }),
+      'dane-required',
+    ],
+    ['MAND-03 no TLSA', facts(), 'dane-required'],
+    ['MAND-04 all unusable', facts({ hosts: [host({ tlsa: tlsa.unusable })] }), 'tlsa-unusable'],
+    ['MAND-06 STS enforce instead', facts({ sts: policy('enforce') }), 'dane-required'],
+    ['TLSA lookup failed', facts({ hosts: [host({ tlsa: tlsa.failed })] }), 'tlsa-lookup-failed'],
+  ]
+  for (const [title, given, expected] of mandatory) {
+    it(`dane-only: ${title} -> ${expected}`, () => {
+      assert.equal(word(only(given, daneOnly).requirement), expected)
+    })
+  }
+
+  it('MAND-05 dane-only: one host without TLSA is skipped, the next is used', () => {
+    const hosts = [
+      host({ host: 'mx1.rcpt.test', preference: 10 }),
+      host({ host: 'mx2.rcpt.test', preference: 20, tlsa: tlsa.usable }),
+    ]
+    const words = plannedHosts(facts({ hosts }), daneOnly).map(({ requirement }) =>
+      word(requirement),
+    )
+    assert.deepEqual(words, ['dane-required', 'dane'])
+  })
+
+  it('enable_tls=false: hosts that demand TLS are refused, others stay', () => {
+    const off = rules({ tlsSwitchedOff: true })
+    assert.equal(word(only(facts({ sts: policy('enforce') }), off).requirement), 'tls-switched-off')
+    assert.equal(word(only(facts(), off).requirement), 'opportunistic')
+  })
+})
+
+describe('decide: strictness only rises', () => {
+  const LEVELS = ['opportunistic', 'encrypt', 'authenticate', 'refuse'] as const
+  const rank = (requirement: Requirement) => LEVELS.indexOf(requirement.level)
+  const anyTlsa = fc.constantFrom(...Object.values(tlsa))
+  const anySts = fc.constantFrom<Facts['sts']>(
+    { kind: 'none' },
+    { kind: 'not-asked' },
+    policy('enforce'),
+    otherHost,
+    policy('testing'),
+    policy('none', []),
+  )
+  const anyMx = fc.constantFrom(secureMx('mx1.rcpt.test'), insecureMx, { kind: 'route' } as const)
+
+  it('no remote datum lowers what the operator demands', () => {
+    fc.assert(
+      fc.property(anyTlsa, anySts, anyMx, (dane, sts, mx) => {
+        const given = facts({ mx, sts, hosts: [host({ tlsa: dane })] })
+        const { requirement } = only(given, rules({ destination: 'encrypt' }))
+        assert.ok(rank(requirement) >= LEVELS.indexOf('encrypt'))
+      }),
+    )
+  })
+
+  it('adding an STS policy never lowers what DANE demands, nor the other way round', () => {
+    fc.assert(
+      fc.property(anyTlsa, anySts, anyMx, (dane, sts, mx) => {
+        const both = only(facts({ mx, sts, hosts: [host({ tlsa: dane })] }))
+        const daneAlone = only(facts({ mx, hosts: [host({ tlsa: dane })] }))
+        assert.ok(rank(both.requirement) >= rank(daneAlone.requirement))
+        if (both.requirement.level === 'opportunistic') {
+          assert.equal(only(facts({ mx, sts })).requirement.level, 'opportunistic')
+        }
+      }),
+    )
+  })
+})
