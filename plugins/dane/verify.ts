@@ -105,7 +105,8 @@ function verifyTrustAnchor(
   })
   if (!found.ok) {
     if (found.reason !== 'not-anchored') return failure(REASONS[found.reason], found.detail)
-    return notAnchored(question, leaf, associations, presented.find(recordOf))
+    const stranger = presented.find((sent) => !sent.raw.equals(leaf.raw) && recordOf(sent))
+    return notAnchored(question, leaf, associations, stranger)
   }
   const { path, anchorKey } = found
   const anchor = path.at(-1)
