@@ -30,8 +30,8 @@ const LENGTH_PREFIX = 2
 type Transported = Exchanged | { readonly kind: 'truncated' }
 
 export interface ExchangeOptions {
-  /** How long the transport that starts now may take, milliseconds. */
-  readonly timeoutMs: () => number
+  /** For each of the two transports, milliseconds. */
+  readonly timeoutMs: number
   readonly signal: AbortSignal
   /** A fresh unpredictable number from 0 to 65535. */
   readonly randomId: () => number
@@ -83,7 +83,7 @@ function transport(
       settle({ kind: 'failed', cause: 'network', why: error.message })
     const timer = setTimeout(
       () => settle({ kind: 'failed', cause: 'timeout', why: 'no reply in time' }),
-      timeoutMs(),
+      timeoutMs,
     )
     if (signal.aborted) return abort()
     signal.addEventListener('abort', abort, { once: true })

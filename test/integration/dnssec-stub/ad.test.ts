@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { adResolver, type AdOptions, type ClosableResolver } from '../../../plugins/dnssec-stub/ad'
+import { adResolver, type AdOptions } from '../../../plugins/dnssec-stub/ad'
+import type { ClosableResolver } from '../../../plugins/dnssec-stub/lookup'
 import { parseServer, type TrustedServer } from '../../../plugins/dnssec-stub/servers'
 import {
   closedPort,
@@ -42,7 +43,7 @@ describe('the ad backend on the wire', () => {
       ),
       timeoutMs: 150,
       deadlineMs: 2000,
-      now: () => performance.now(),
+      concurrency: 100,
       randomId: () => 4711,
       ...options,
     })

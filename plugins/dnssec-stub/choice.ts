@@ -1,0 +1,117 @@
+/**
+ * Which backend is asked. Promises: under `auto` a backend is left only when it is blind itself or for a stronger one;
+ * one that fails is not left for a weaker one, because whoever can make lookups fail must not be able to switch
+ * validation off. Where nothing validates, that is a state of health, said loudly, and every outcome is insecure.
+ */
+import type { ClosableResolver } from './lookup'
+import { failure } from './lookup'
+import type { Health, Outcome, RecordType, ResolveOptions, Resolver } from './types'
+
+export interface Backend {
+  readonly name: 'ad' | 'getdns'
+  readonly resolver: ClosableResolver
+  /** Is its word on security worth anything? */
+  test(): Promise<Health>
+}
+
+export type Usable = { readonly ok: true } | { readonly ok: false; readonly why: string }
+
+export interface ValidatingBackend extends Backend {
+  /** Whether it can be had at all on this machine. */
+  usable(): Promise<Usable>
+}
+
+export interface Candidates {
+  /** Every server is trusted; absent where one is not. */
+  readonly trusting?: Backend
+  /** Absent where not installed. */
+  readonly validating?: ValidatingBackend
+  /** Believes nobody: what is left where nothing else is. */
+  readonly blind: Backend
+}
+
+export interface Choice extends Resolver {
+  /** Tests and chooses anew. */
+  make(): Promise<{ readonly health: Health; readonly hasChanged: boolean }>
+  /** What is asked at present; undefined while the first choice is made. */
+  current(): Backend | undefined
+  close(): void
+}
+
+/** No choice at all. */
+export function only(backend: Backend): Choice {
+  return {
+    resolve: (name, type, options) => backend.resolver.resolve(name, type, options),
+    make: async () => ({ health: await backend.test(), hasChanged: false }),
+    current: () => backend,
+    close: () => backend.resolver.close(),
+  }
+}
+
+/** `auto`. Lookups wait until the first choice is made. */
+export function bestOf(candidates: Candidates): Choice {
+  const { trusting, validating, blind } = candidates
+  let current: Backend | undefined
+  let wasUsable = false
+  let chosen: (backend: Backend) => void = () => undefined
+  const first = new Promise<Backend>((resolve) => {
+    chosen = resolve
+  })
+
+  const choose = async (): Promise<{ backend: Backend; health: Health }> => {
+    const trusted = await trusting?.test()
+    if (trusting !== undefined && trusted !== undefined && trusted.state !== 'blind') {
+      return { backend: trusting, health: trusted }
+    }
+    const usable = wasUsable ? { ok: true as const } : await validating?.usable()
+    if (validating !== undefined && usable?.ok === true) {
+      wasUsable = true
+      return { backend: validating, health: await validating.test() }
+    }
+    const health = trusted ?? (await blind.test())
+    const why =
+      usable?.ok === false ? `getdns cannot be used: ${usable.why}` : 'getdns is not installed'
+    return {
+      backend: trusting ?? blind,
+      health: { ...health, detail: `${health.detail}; ${why}` },
+    }
+  }
+
+  return {
+    async resolve<T extends RecordType>(
+      name: string,
+      type: T,
+      options: ResolveOptions = {},
+    ): Promise<Outcome<T>> {
+      const backend = current ?? (await unlessAborted(first, options.signal))
+      return backend === undefined
+        ? failure('aborted', 'aborted')
+        : backend.resolver.resolve(name, type, options)
+    },
+    async make() {
+      const { backend, health } = await choose()
+      const hasChanged = current !== undefined && current !== backend
+      current = backend
+      chosen(backend)
+      return { health, hasChanged }
+    },
+    current: () => current,
+    close() {
+      for (const one of [trusting, validating, blind]) one?.resolver.close()
+      chosen(blind)
+    },
+  }
+}
+
+function unlessAborted<R>(promise: Promise<R>, signal?: AbortSignal): Promise<R | undefined> {
+  if (signal === undefined) return promise
+  if (signal.aborted) return Promise.resolve(undefined)
+  return new Promise((resolve) => {
+    const abort = (): void => resolve(undefined)
+    signal.addEventListener('abort', abort, { once: true })
+    void promise.then((value) => {
+      signal.removeEventListener('abort', abort)
+      resolve(value)
+    })
+  })
+}

@@ -1,0 +1,115 @@
+/**
+ * The `getdns` backend: getdns validates in a process of its own, from a trust anchor down, whatever servers it asks and
+ * whatever lies on the way to them. What it judged is then read here, strictly, like any other reply. Promises: secure
+ * and insecure are getdns's own proofs; bogus, indeterminate and everything that goes wrong is a failure.
+ */
+import { accessSync, constants } from 'node:fs'
+import { createRequire } from 'node:module'
+import { getdnsProcess, type GetdnsProcessOptions } from './getdns-process'
+import {
+  failure,
+  failureWith,
+  resolverOver,
+  type Ask,
+  type ClosableResolver,
+  type Step,
+} from './lookup'
+import { TYPE_CODES } from './rdata'
+import { interpret } from './reply'
+import type { Server } from './servers'
+import type { RecordType } from './types'
+import { answersQuestion, decodeMessage, type Question } from './wire'
+
+export interface GetdnsOptions {
+  readonly servers: readonly Server[]
+  /** From findGetdns. */
+  readonly modulePath: string
+  /** A file with the root's DNSKEY or DS records; where absent, the system's. */
+  readonly trustAnchor?: string
+  /** For one question, milliseconds. */
+  readonly timeoutMs: number
+  /** For a whole lookup with all its aliases, milliseconds. */
+  readonly deadlineMs: number
+  readonly concurrency: number
+  readonly now: () => number
+  readonly start?: GetdnsProcessOptions['start']
+}
+
+export interface GetdnsResolver extends ClosableResolver {
+  /** Whether the package and its library could be loaded; starts the child for it. */
+  usable(): Promise<{ readonly ok: true } | { readonly ok: false; readonly why: string }>
+}
+
+/** Where distributions keep the root's keys; getdns's own default would fetch them from the network. */
+const SYSTEM_ANCHORS: readonly string[] = ['/usr/share/dns/root.key', '/var/lib/unbound/root.key']
+
+/**
+ * Where the optional package is, without loading it.
+ * @param folder of the package itself, in place of the one that `require` finds
+ */
+export function findGetdns(folder?: string): string | undefined {
+  try {
+    return createRequire(__filename).resolve(folder ?? 'getdns')
+  } catch {
+    // Not installed: an ordinary answer to this question.
+    return undefined
+  }
+}
+
+/** Makes the resolver; its child is started by the first lookup. */
+export function getdnsResolver(options: GetdnsOptions): GetdnsResolver {
+  const { servers, modulePath, timeoutMs, now, start } = options
+  const trustAnchor = options.trustAnchor ?? SYSTEM_ANCHORS.find(isReadable)
+  const child = getdnsProcess({
+    modulePath,
+    upstreams: servers.map(({ address, port }) => [address, port] as const),
+    timeoutMs,
+    now,
+    ...(trustAnchor === undefined ? {} : { trustAnchor }),
+    ...(start === undefined ? {} : { start }),
+  })
+
+  const ask: Ask = async <T extends RecordType>(
+    question: Question & { readonly type: T },
+    signal: AbortSignal,
+  ): Promise<Step<T>> => {
+    const word = await child.ask(`${question.name}.`, TYPE_CODES[question.type], signal)
+    if (word.kind === 'failed') return failure(word.cause, `getdns: ${word.why}`)
+    const decoded = decodeMessage(Buffer.from(word.octets))
+    if (!decoded.ok) return failure('malformed', `getdns: ${decoded.why}`)
+    const { message } = decoded
+    if (word.validity === 'bogus') {
+      return failureWith(message, 'bogus', `getdns: the data for ${question.name}. is bogus`)
+    }
+    if (word.validity === 'indeterminate') {
+      return failureWith(message, 'servfail', 'getdns: cannot tell whether the data is secure')
+    }
+    if (!answersQuestion(message, question)) {
+      return failure('malformed', 'getdns: answers another question')
+    }
+    const finding = interpret(message, question)
+    return finding.kind === 'failed'
+      ? failureWith(message, finding.cause, `getdns: ${finding.why}`)
+      : { ...finding, security: word.validity }
+  }
+
+  const resolver = resolverOver(ask, options)
+  return {
+    resolve: (name, type, resolveOptions) => resolver.resolve(name, type, resolveOptions),
+    usable: () => child.usable(),
+    close() {
+      resolver.close()
+      child.close()
+    },
+  }
+}
+
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK)
+    return true
+  } catch {
+    // Absent or not ours to read: the next one.
+    return false
+  }
+}

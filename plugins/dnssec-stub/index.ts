@@ -1,0 +1,16 @@
+/**
+ * A DNSSEC-aware stub resolver for Node: lookups that say secure, insecure or failed. Imports nothing else of this
+ * package; docs/dnssec-stub.md tells how to use it in other projects.
+ */
+export { createResolver, type ManagedResolver, type ResolverOptions } from './create'
+export { cached, type CachedResolver, type CacheOptions } from './cache'
+export { canonicalName } from './names'
+export {
+  monitor,
+  selfTest,
+  type Monitor,
+  type MonitorOptions,
+  type SelfTestNames,
+} from './self-test'
+export { parseServer, serverText, type Server, type TrustAd } from './servers'
+export type * from './types'

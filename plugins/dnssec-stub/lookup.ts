@@ -1,0 +1,141 @@
+/**
+ * From single questions to lookups: what both backends have in common. Promises: a lookup ends within its deadline, at
+ * its caller's signal or when the resolver is closed, always with an outcome; an alias chain is followed for so many
+ * hops and is as secure as its weakest link (RFC 7672 §2.1.3); nothing is asked for a name that the DNS cannot hold.
+ */
+import { gate } from './gate'
+import { canonicalName, printable } from './names'
+import { extendedErrorOf, MAX_ALIASES, type Finding } from './reply'
+import type {
+  Failure,
+  FailureCause,
+  Outcome,
+  RecordType,
+  ResolveOptions,
+  Resolver,
+  Security,
+} from './types'
+import type { Message, Question } from './wire'
+
+/** What one question came to: one or more links of an alias chain, and perhaps the end. */
+export type Step<T extends RecordType> =
+  (Exclude<Finding<T>, { kind: 'failed' }> & { readonly security: Security }) | Failure
+
+/** Asks one question, without following aliases any further than the reply does. Ends when the signal fires. */
+export type Ask = <T extends RecordType>(
+  question: Question & { readonly type: T },
+  signal: AbortSignal,
+) => Promise<Step<T>>
+
+export interface LookupOptions {
+  /** For a whole lookup with all its tries and aliases, milliseconds. */
+  readonly deadlineMs: number
+  /** How many lookups may be under way at a time; others wait, on their own deadline. */
+  readonly concurrency: number
+}
+
+export interface ClosableResolver extends Resolver {
+  /** Ends all pending lookups with failed/aborted, and all later ones. */
+  close(): void
+}
+
+/** A resolver that asks by `ask`. */
+export function resolverOver(
+  ask: Ask,
+  { deadlineMs, concurrency }: LookupOptions,
+): ClosableResolver {
+  const entrance = gate(concurrency)
+  const pending = new Set<AbortController>()
+  let closed = false
+
+  return {
+    async resolve<T extends RecordType>(
+      name: string,
+      type: T,
+      { signal }: ResolveOptions = {},
+    ): Promise<Outcome<T>> {
+      const canonical = canonicalName(name)
+      if (canonical === undefined) return failure('bad-name', `"${name}" cannot be asked for`)
+      if (closed || signal?.aborted === true) return failure('aborted', 'aborted')
+
+      const lookup = new AbortController()
+      const abort = (): void => lookup.abort()
+      let isLate = false
+      const timer = setTimeout(() => {
+        isLate = true
+        lookup.abort()
+      }, deadlineMs)
+      pending.add(lookup)
+      signal?.addEventListener('abort', abort, { once: true })
+      const leave = await entrance.enter(lookup.signal)
+      try {
+        if (leave !== undefined) {
+          const outcome = await follow(canonical, type, ask, lookup.signal)
+          if (!lookup.signal.aborted) return outcome
+          if (isLate && outcome.kind === 'failed' && outcome.cause !== 'aborted') return outcome
+        }
+        return isLate
+          ? failure('timeout', `no outcome within ${deadlineMs} ms`)
+          : failure('aborted', 'aborted')
+      } finally {
+        leave?.()
+        clearTimeout(timer)
+        pending.delete(lookup)
+        signal?.removeEventListener('abort', abort)
+      }
+    },
+    close() {
+      closed = true
+      for (const lookup of pending) lookup.abort()
+    },
+  }
+}
+
+async function follow<T extends RecordType>(
+  name: string,
+  type: T,
+  ask: Ask,
+  signal: AbortSignal,
+): Promise<Outcome<T>> {
+  const aliases: string[] = []
+  let security: Security = 'secure'
+  let ttl = Number.POSITIVE_INFINITY
+  for (let at = name; ;) {
+    const step = await ask({ name: at, type }, signal)
+    if (step.kind === 'failed') return step
+    if (step.security === 'insecure') security = 'insecure'
+    ttl = Math.min(ttl, step.ttl)
+    for (const alias of step.aliases) {
+      if (alias === name || aliases.includes(alias)) {
+        return failure('alias-chain', `CNAME loop at ${alias}`)
+      }
+      aliases.push(alias)
+    }
+    if (aliases.length > MAX_ALIASES) {
+      return failure('alias-chain', `more than ${MAX_ALIASES} CNAMEs`)
+    }
+
+    const known = { security, ttl, aliases }
+    if (step.kind === 'answer') return { kind: 'answer', records: step.records, ...known }
+    if (step.kind !== 'onward') return { kind: step.kind, ...known }
+    const target = canonicalName(step.target)
+    if (target === undefined) {
+      return failure('alias-chain', `CNAME to ${step.target}, which cannot be asked for`)
+    }
+    at = target
+  }
+}
+
+/** A failure whose detail is fit for a log line, whatever went into it. */
+export function failure(cause: FailureCause, detail: string): Failure {
+  return { kind: 'failed', cause, detail: printable(detail, 500) }
+}
+
+/** A failure with the reply's extended error, where it has one. */
+export function failureWith(message: Message, cause: FailureCause, said: string): Failure {
+  const extendedError = extendedErrorOf(message)
+  if (extendedError === undefined) return failure(cause, said)
+  const { code, text } = extendedError
+  const detail = `${said}, extended error ${code}${text === '' ? '' : ` (${text})`}`
+  return { ...failure(cause, detail), extendedError }
+}
