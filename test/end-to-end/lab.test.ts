@@ -228,6 +228,30 @@ for (const version of harakaVersions) {
       assert.match(notification.text, /nobody@good\.test/)
     })
 
+    it('delivers over IPv6', async () => {
+      const address = '2001:db8::10'
+      const records = ['@ MX 10 mx', `mx AAAA ${address}`]
+      await lab.zone('six.test', { security: 'signed', records })
+      await lab.receiver({ address })
+      const outcome = await haraka.deliver('u@six.test')
+      assert.ok(outcome.kind === 'delivered', JSON.stringify(outcome))
+      assert.deepEqual([outcome.ip, outcome.tls], [address, false])
+    })
+
+    it('keeps a deferred message over a crash', async () => {
+      receiver.fault = 'mail-450'
+      assert.equal((await haraka.deliver('crash@good.test')).kind, 'deferred')
+      receiver.fault = 'none'
+      await haraka.restart({ signal: 'SIGKILL', overdue: true })
+      assert.equal((await haraka.outcome('crash@good.test')).kind, 'delivered')
+    })
+
+    it('runs as a cluster', async () => {
+      const cluster = await lab.haraka({ version, nodes: 2, port: 2526 })
+      assert.equal((await cluster.deliver('cluster@good.test')).kind, 'delivered')
+      assert.deepEqual(await cluster.stop(), { code: 0, signal: null })
+    })
+
     it('ends with code 0 when asked to', async () => {
       assert.deepEqual(await haraka.stop(), { code: 0, signal: null })
     })

@@ -71,7 +71,14 @@ type Event = Outcome | { readonly kind: 'ready' }
 const ownLines: Readonly<Record<string, (settings: HarakaSettings) => readonly string[]>> = {
   'smtp.ini': ({ port = 2525, nodes = 0 }) => [`listen=127.0.0.1:${port}`, `nodes=${nodes}`],
   'outbound.ini': () => ['local_mx_ok=true', 'temp_fail_intervals=1h*3'],
-  'log.ini': () => ['level=info', 'timestamps=true'],
+  'log.ini': () => ['level=info', 'format=default', 'timestamps=true'],
+}
+
+/** What stands where a test gives no file of that name. */
+const defaults: Readonly<Record<string, string>> = {
+  me: 'sender.test\n',
+  // No certificate of its own, and no complaint about that.
+  'tls.ini': 'key=\ncert=\n',
 }
 
 export class Haraka {
@@ -101,14 +108,14 @@ export class Haraka {
     await mkdir(join(this.folder, 'queue'))
     await installPlugins(this.folder, plugins.includes('tls-policy') ? installation : undefined)
     await this.configure('plugins', ['lab', ...plugins, ''].join('\n'))
-    await this.configure('me', 'sender.test\n')
     // Haraka cannot do without it, and `haraka --install` puts it there.
     await copyFile(
       join(this.#program, 'config/connection.ini'),
       join(this.folder, 'config/connection.ini'),
     )
-    for (const name of new Set([...Object.keys(ownLines), ...Object.keys(config)])) {
-      await this.configure(name, config[name] ?? '')
+    const files = { ...defaults, ...config }
+    for (const name of new Set([...Object.keys(ownLines), ...Object.keys(files)])) {
+      await this.configure(name, files[name] ?? '')
     }
   }
 
