@@ -5,7 +5,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { promisify } from 'node:util'
 import { searchPath } from '../../../scripts/debian-packages'
 import { Journal, PATIENCE, type WaitOptions } from './journal'
 
@@ -85,22 +84,22 @@ export class Daemon {
   }
 }
 
-const execFileAsync = promisify(execFile)
-
-/** Runs a program to its end. @returns its stdout. @throws Error with its stderr when it fails. */
-export async function run(
+/** Runs a program to its end. @returns its stdout. @throws Error with all that it said, when it fails. */
+export function run(
   program: string,
   args: readonly string[],
   options: { readonly cwd?: string } = {},
 ): Promise<string> {
-  const { stdout } = await execFileAsync(program, args, {
-    env: { ...process.env, PATH: searchPath },
-    ...options,
+  const env = { ...process.env, PATH: searchPath }
+  return new Promise((resolve, reject) => {
+    execFile(program, args, { env, ...options }, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout)
+      else reject(new Error(`${error.message}\n${stdout}${stderr}`, { cause: error }))
+    })
   })
-  return stdout
 }
 
-/** Resolves when `emitter` has closed; for servers that are told to close. */
+/** Closes a server and resolves when it has closed. */
 export async function closed(server: { close(): unknown } & NodeJS.EventEmitter): Promise<void> {
   const event = once(server, 'close')
   server.close()
