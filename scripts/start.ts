@@ -1,7 +1,7 @@
 /**
  * `npm start`: a real Haraka with this plugin, as a relay for this machine, from the repository's own config/. It
- * listens on loopback only, and keeps its queue and cached policies in .relay/, which may be deleted at any time when
- * it is not running.
+ * listens on loopback only, and keeps its queue and cached policies in .relay/ (or the folder that is its argument),
+ * which may be deleted at any time when it is not running.
  */
 import { spawn } from 'node:child_process'
 import { lstatSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 
 const repository = resolve(__dirname, '..')
-const relay = join(repository, '.relay')
+const relay = resolve(process.argv[2] ?? join(repository, '.relay'))
 
 /** A Haraka folder (as `haraka --install` makes one) around what the repository already has. */
 function furnish(): void {
