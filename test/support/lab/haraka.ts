@@ -69,7 +69,12 @@ export type Outcome =
 type Event = Outcome | { readonly kind: 'ready' }
 
 const ownLines: Readonly<Record<string, (settings: HarakaSettings) => readonly string[]>> = {
-  'smtp.ini': ({ port = 2525, nodes = 0 }) => [`listen=127.0.0.1:${port}`, `nodes=${nodes}`],
+  // Told its address, Haraka asks no STUN server for it.
+  'smtp.ini': ({ port = 2525, nodes = 0 }) => [
+    `listen=127.0.0.1:${port}`,
+    `nodes=${nodes}`,
+    'public_ip=127.0.0.1',
+  ],
   'outbound.ini': () => ['local_mx_ok=true', 'temp_fail_intervals=1h*3'],
   'log.ini': () => ['level=info', 'format=default', 'timestamps=true'],
 }
