@@ -60,7 +60,7 @@ const purity = {
 }
 
 export default ts.config(
-  { ignores: ['dist/', '.relay/', '.demo/', 'coverage/', '**/*.mjs', '**/*.cjs', '**/*.js'] },
+  { ignores: ['dist/', '.relay/', '.demo/', '.cache/', 'coverage/', '**/*.mjs', '**/*.cjs', '**/*.js'] },
   js.configs.recommended,
   ...ts.configs.recommendedTypeChecked,
   {

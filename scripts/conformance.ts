@@ -12,7 +12,8 @@ interface Row {
 }
 
 const root = join(__dirname, '..')
-const ID = /\b(?:DNS|TLSA|USE|AUTH|SNI|STLS|VER|MAND|SD|SF|SP|SC|SA|RL|TR|TT|TJ|TD|RQ|NO|XC)-\d{2}\b/g
+const ID =
+  /\b(?:DNS|TLSA|USE|AUTH|SNI|STLS|VER|MAND|SD|SF|SP|SC|SA|RL|TR|TT|TJ|TD|RQ|NO|XC)-\d{2}\b/g
 
 function readRows(): readonly Row[] {
   const text = readFileSync(join(root, 'docs/conformance.md'), 'utf8')

@@ -23,11 +23,16 @@ export interface Planner {
   planForDomain(domain: string, options?: PlanOptions): Promise<Plan>
   /** Mail that another plugin routes. */
   planForRoute(route: RouteHost): Promise<Plan>
-  /** What the operator wants for a next-hop domain: policies enforced, only looked at, or neither. */
-  treatment(domain: string): Treatment
 }
 
 export type Treatment = 'enforce' | 'observe' | 'off'
+
+/** What the operator wants for a next-hop domain: policies enforced, only looked at, or neither. */
+export function treatmentOf(config: Config, domain: string, now: Date): Treatment {
+  const rule = ruleFor(config, nextHopDomain(domain) ?? domain, now)
+  if (rule === 'off') return 'off'
+  return rule === 'observe' || config.mode === 'observe' ? 'observe' : 'enforce'
+}
 
 export interface PlanOptions {
   /** Ask for the `_mta-sts` record past any cache (RFC 8461 §5.1). */
@@ -74,11 +79,6 @@ export function createPlanner(options: PlannerOptions): Planner {
   }
 
   return {
-    treatment(domain) {
-      const destination = rule(nextHopDomain(domain) ?? domain)
-      if (destination === 'off') return 'off'
-      return destination === 'observe' || config().mode === 'observe' ? 'observe' : 'enforce'
-    },
     async planForDomain(domain, { recheck = false } = {}) {
       const nextHop = nextHopDomain(domain)
       if (nextHop === undefined) return unusableDomain(domain)

@@ -5,7 +5,7 @@
  */
 import { isIP } from 'node:net'
 import { cont, deny, denysoft, ok } from 'haraka-constants'
-import type { Planner } from '../delivery/planner'
+import type { Planner, Treatment } from '../delivery/planner'
 import type { PlanReason, Plan, PlannedHost, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import {
@@ -28,12 +28,13 @@ import { watch } from './watch'
 
 export interface ControlOptions {
   readonly planner: Planner
+  readonly treatment: (domain: string) => Treatment
   readonly harakaMx: Seam['HarakaMx']
   readonly contexts: ContextSource
   readonly now: () => Date
   /** Milliseconds after which a decision that has not come is none. */
   readonly decisionTimeoutMs: () => number
-  readonly report: (hmail: HMailItem | undefined, fields: LogFields) => void
+  readonly report: (hmail: HMailItem, fields: LogFields) => void
 }
 
 type MarkedMx = HarakaMx & { [MARK]?: Mark }
@@ -79,7 +80,7 @@ export function createControl(options: ControlOptions): Control {
     original: (retval: number, mx: unknown) => unknown,
   ): Promise<void> {
     const { domain } = hmail.todo
-    switch (isAddressLiteral(domain) ? 'off' : planner.treatment(domain)) {
+    switch (isAddressLiteral(domain) ? 'off' : options.treatment(domain)) {
       case 'off':
         attempts.set(hmail, { kind: 'untouched' })
         await original(cont, undefined)
@@ -161,7 +162,7 @@ export function createControl(options: ControlOptions): Control {
       return { mx, mark: { kind: 'untouched' } }
     }
     const route = { host: exchange, port: mx.port ?? SMTP_PORT }
-    switch (planner.treatment(exchange)) {
+    switch (options.treatment(exchange)) {
       case 'off':
         return { mx, mark: { kind: 'untouched' } }
       case 'observe':
@@ -338,8 +339,9 @@ export function createControl(options: ControlOptions): Control {
       const detail = err instanceof Error ? errorText(err) : 'the connection was closed'
       attempt.failures.push({ ...where, reason: 'tls-lost', detail })
     }
-    socket.on('error', note)
-    socket.on('close', note)
+    // Ahead of Haraka's own listeners: those may end the attempt at once.
+    socket.prependListener('error', note)
+    socket.prependListener('close', note)
   }
 
   function tempFail(

@@ -2,11 +2,11 @@
  * A real Haraka as a child process, in a folder of its own, that relays whatever it is given. What becomes of each
  * recipient is told by a small plugin inside it, in Haraka's own words.
  */
-import { copyFile, mkdir, readdir, rename, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, rename, watch, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Daemon, type Exit } from './daemon'
 import { installPlugins, type Installation } from './installation'
-import { Journal, type WaitOptions } from './journal'
+import { Journal, PATIENCE, type WaitOptions } from './journal'
 import { type Mail, submit } from './submission'
 
 export type HarakaVersion = '3.1.6' | '3.2.1' | '3.3.4'
@@ -210,6 +210,22 @@ export class Haraka {
   /** Names of the queue files: messages that Haraka still holds. */
   async queue(): Promise<readonly string[]> {
     return (await readdir(join(this.folder, 'queue'))).filter((name) => !name.startsWith('.'))
+  }
+
+  /** Resolves when the queue holds as many messages as this; Haraka removes files after it has told of the outcome. */
+  async queueHolds(count: number, timeout = PATIENCE): Promise<void> {
+    const changes = watch(join(this.folder, 'queue'), { signal: AbortSignal.timeout(timeout) })
+    const iterator = changes[Symbol.asyncIterator]()
+    // Asked for before each look, so that no change falls between.
+    for (let change = iterator.next(); ; change = iterator.next()) {
+      change.catch(() => undefined)
+      if ((await this.queue()).length === count) break
+      await change.catch(async (cause: unknown) => {
+        const held = (await this.queue()).join('\n  ')
+        throw new Error(`waited for ${count} messages in the queue; it holds\n  ${held}`, { cause })
+      })
+    }
+    await iterator.return?.()
   }
 
   get exited(): Promise<Exit> {

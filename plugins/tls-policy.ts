@@ -1,0 +1,250 @@
+/**
+ * Haraka's face of the plugin: reads the settings, looks at Haraka, wires the rooms, starts and stops. Decides nothing.
+ * It loads whole or not at all: a mistake in the settings or an unknown Haraka is an exception out of register(), with
+ * which Haraka ends; a relay that is up enforces.
+ */
+import { dirname, join } from 'node:path'
+import { endedDestinations, readConfig } from './config'
+import type { Config, IniFile } from './config'
+import { parseServer } from './dnssec-stub'
+import type { Health } from './dnssec-stub'
+import { treatmentOf } from './delivery/planner'
+import { createControl } from './haraka/control'
+import type { Control } from './haraka/control'
+import { findSeam } from './haraka/seam'
+import { createContextSource } from './haraka/tls-context'
+import type { ContextSettings } from './haraka/tls-context'
+import type { HarakaPlugin, HMailItem, OutboundTls, TlsSocketModule } from './haraka/types'
+import { logLine } from './observe/log-line'
+import type { Logger } from './store'
+import { readCaFile, wire } from './wiring'
+import type { Wiring } from './wiring'
+
+interface Loaded {
+  readonly config: Config
+  readonly contextSettings: ContextSettings
+}
+
+interface Running {
+  readonly control: Control
+  /** Starts once; whatever is asked before waits for it. */
+  readonly start: () => Promise<Wiring>
+  readonly stop: () => void
+}
+
+/** Haraka loads a plugin once for each process, and keeps nothing for it. */
+let running: Running | undefined
+
+/** Added to the settings' own time limits before a decision counts as lost. */
+const DECISION_GRACE_SECONDS = 5
+
+export function register(this: HarakaPlugin): void {
+  const seam = findSeam((module) => this.haraka_require(module))
+  let loaded = load(this, () => {
+    loaded = reload(this, loaded)
+  })
+  const config = () => loaded.config
+  let wiring: Promise<Wiring> | undefined
+  const start = () => {
+    wiring ??= wire({
+      config,
+      log: loggerOf(this),
+      storeFolder: storeFolder(this),
+      redisIni: {},
+      ca: () => loaded.contextSettings.ca,
+      isLocal: localAddresses(this),
+      tlsSwitchedOff: () => !outboundConfig(this).enable_tls,
+      onHealth: (health) => {
+        tellHealth(this, health)
+      },
+    })
+    return wiring
+  }
+  const control = createControl({
+    planner: {
+      planForDomain: async (domain, options) =>
+        (await start()).planner.planForDomain(domain, options),
+      planForRoute: async (route) => (await start()).planner.planForRoute(route),
+    },
+    treatment: (domain) => treatmentOf(config(), domain, new Date()),
+    harakaMx: seam.HarakaMx,
+    contexts: createContextSource(
+      () => loaded.contextSettings,
+      this.haraka_require('outbound/tls') as OutboundTls,
+      this.haraka_require('tls_socket') as TlsSocketModule,
+    ),
+    now: () => new Date(),
+    decisionTimeoutMs: () => {
+      const { dns, mtaSts } = config()
+      return (dns.deadlineSeconds + mtaSts.fetchTimeoutSeconds + DECISION_GRACE_SECONDS) * 1000
+    },
+    report: (hmail, fields) => {
+      const line = `tls-policy: ${logLine(fields)}`
+      hmail.lognotice(this, line)
+    },
+  })
+  const uninstall = seam.install(control)
+  running = {
+    control,
+    start,
+    stop: () => {
+      uninstall()
+      void wiring?.then((started) => started.close())
+    },
+  }
+  this.register_hook('init_master', 'start_tls_policy')
+  this.register_hook('init_child', 'start_tls_policy')
+  this.register_hook('delivered', 'tell_verdict')
+}
+
+/** A master that only minds its workers delivers nothing: it starts nothing. */
+export function start_tls_policy(
+  this: HarakaPlugin,
+  next: () => void,
+  server: { readonly cluster?: { readonly isMaster?: boolean } },
+): void {
+  if (!running || server.cluster?.isMaster) {
+    next()
+    return
+  }
+  running.start().then(
+    () => {
+      next()
+    },
+    (err: unknown) => {
+      // Every decision will fail as this did, and every mail wait: that is what the operator shall see.
+      this.logcrit(this, `tls-policy could not start, so mail will wait: ${String(err)}`)
+      next()
+    },
+  )
+}
+
+export function tell_verdict(
+  this: HarakaPlugin,
+  next: () => void,
+  hmail: HMailItem,
+  params: readonly unknown[],
+): void {
+  // host, ip, response, delay, port, mode, ok_recips, secured, authenticated
+  running?.control.delivered(hmail, String(params[0]), String(params[1]), params[7] === true)
+  next()
+}
+
+export function shutdown(): void {
+  running?.stop()
+  running = undefined
+}
+
+/** In plain words: is DANE on, and if not, what that means and how to get it. */
+function tellHealth(plugin: HarakaPlugin, health: Health): void {
+  switch (health.state) {
+    case 'validating':
+      plugin.lognotice(plugin, `DNSSEC is validated, DANE is on (${health.detail})`)
+      return
+    case 'blind':
+      plugin.logwarn(
+        plugin,
+        `DNSSEC is NOT validated, so DANE is off; MTA-STS is not affected (${health.detail}). ` +
+          'To get DANE, run a validating resolver on this machine, such as unbound, and name it in ' +
+          'tls-policy.ini: [dns] servers=127.0.0.1',
+      )
+      return
+    case 'unreachable':
+      plugin.logwarn(plugin, `no DNS resolver answers, so mail will wait (${health.detail})`)
+  }
+}
+
+/** @throws Error with one line for each mistake: Haraka does not start with half an idea of what to protect. */
+function load(plugin: HarakaPlugin, onChange: () => void): Loaded {
+  const ini = plugin.config.get('tls-policy.ini', {}, onChange) as IniFile
+  const result = readConfig(ini, serverProblem)
+  if (!result.ok) {
+    for (const mistake of result.mistakes) plugin.logcrit(plugin, mistake)
+    throw new Error(`tls-policy was not loaded:\n${result.mistakes.join('\n')}`)
+  }
+  const { config } = result
+  const ca = readCaFile(config, harakaFolder())
+  for (const ended of endedDestinations(config, new Date())) {
+    plugin.logwarn(plugin, `the exception ${ended} is over and has no effect any more`)
+  }
+  if (!outboundConfig(plugin).enable_tls) {
+    plugin.logwarn(
+      plugin,
+      'outbound.ini says enable_tls=false: mail to hosts that demand TLS will wait. Remove the line.',
+    )
+  }
+  return { config, contextSettings: { minVersion: config.tls.minVersion, ca } }
+}
+
+/** Haraka calls this when a file changed; a file with mistakes changes nothing. */
+function reload(plugin: HarakaPlugin, before: Loaded): Loaded {
+  try {
+    const after = load(plugin, () => undefined)
+    plugin.lognotice(plugin, 'the settings were loaded anew')
+    return after
+  } catch (err: unknown) {
+    const why = err instanceof Error ? err.message : String(err)
+    plugin.logerror(plugin, `the settings stay as they were: ${why}`)
+    return before
+  }
+}
+
+function serverProblem(text: string): string | undefined {
+  try {
+    parseServer(text)
+    return undefined
+  } catch (err: unknown) {
+    return err instanceof Error ? err.message : String(err)
+  }
+}
+
+function harakaFolder(): string {
+  return process.env['HARAKA'] ?? process.cwd()
+}
+
+interface OutboundConfig {
+  readonly enable_tls: boolean
+  readonly local_mx_ok: boolean
+}
+
+function outboundConfig(plugin: HarakaPlugin): OutboundConfig {
+  return (plugin.haraka_require('outbound/config') as { readonly cfg: OutboundConfig }).cfg
+}
+
+function storeFolder(plugin: HarakaPlugin): string {
+  const { queue_dir } = plugin.haraka_require('outbound/queue') as { readonly queue_dir: string }
+  return join(dirname(queue_dir), 'tls-policy')
+}
+
+/** RFC 5321's loop rule, unless the operator delivers to this very machine on purpose. */
+function localAddresses(plugin: HarakaPlugin): (address: string) => Promise<boolean> {
+  const { net_utils } = plugin.haraka_require('outbound') as {
+    readonly net_utils: { is_local_host(address: string): Promise<boolean> }
+  }
+  return async (address) => {
+    if (outboundConfig(plugin).local_mx_ok) return false
+    try {
+      return await net_utils.is_local_host(address)
+    } catch {
+      // Haraka asks again itself before it connects.
+      return false
+    }
+  }
+}
+
+function loggerOf(plugin: HarakaPlugin): Logger {
+  return {
+    info: (text) => {
+      plugin.loginfo(plugin, text)
+    },
+    notice: (text) => {
+      plugin.lognotice(plugin, text)
+    },
+    warn: (text) => {
+      plugin.logwarn(plugin, text)
+    },
+    error: (text) => {
+      plugin.logerror(plugin, text)
+    },
+  }
+}

