@@ -1,0 +1,31 @@
+/** docs/reasons.md, made from the catalogue: what operators read and what the code says are one. */
+import { REASONS, type ReasonCode } from '../../plugins/observe/reasons'
+
+const INTRODUCTION = `# Reasons
+
+Every log line, deferral, bounce and metric of this plugin carries one of these codes. They are stable: you may match on them.
+The status is the enhanced status code (RFC 3463) that mail held back for this reason gets: \`4.\` while it waits, \`5.\` in the
+bounce at the end of the queue's patience. Codes without a status never hold mail back.
+
+This page is written from the code (\`npx tsx scripts/reasons.ts\`).
+`
+
+export function reasonsPage(): string {
+  const entries = Object.entries(REASONS) as [ReasonCode, (typeof REASONS)[ReasonCode]][]
+  const sections = entries.map(([code, { meaning, rfc, status, sender, receiver }]) =>
+    [
+      `## ${code}`,
+      '',
+      meaning,
+      '',
+      `- Source: ${rfc}`,
+      ...(status === undefined
+        ? []
+        : [`- Status: ${status.startsWith('1.') ? '5' : '4'}.${status}`]),
+      `- You, the sender: ${sender}`,
+      `- The receiver: ${receiver}`,
+      '',
+    ].join('\n'),
+  )
+  return [INTRODUCTION, ...sections].join('\n')
+}

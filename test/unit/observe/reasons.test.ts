@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { logLine } from '../../../plugins/observe/log-line'
+import { REASONS, statusCode } from '../../../plugins/observe/reasons'
+import { reasonsPage } from '../../support/reasons-page'
+
+describe('reasons', () => {
+  it('docs/reasons.md says what the code says', () => {
+    assert.equal(readFileSync('docs/reasons.md', 'utf8'), reasonsPage())
+  })
+
+  it('every text is a sentence for people, with a source', () => {
+    for (const [code, { meaning, rfc, sender, receiver }] of Object.entries(REASONS)) {
+      assert.match(code, /^[a-z][a-z-]+$/)
+      for (const text of [meaning, sender, receiver]) assert.match(text, /^[A-Z].*\.$/, code)
+      assert.match(rfc, /^RFC \d{4} section [\d.]+(; RFC \d{4} section [\d.]+)*$/, code)
+    }
+  })
+
+  it('STLS-18 status codes are honest', () => {
+    assert.equal(statusCode('starttls-not-offered', 4), '4.7.4')
+    assert.equal(statusCode('dane-no-match', 4), '4.7.5')
+    assert.equal(statusCode('tlsa-lookup-failed', 5), '5.7.5')
+    assert.equal(statusCode('mx-lookup-failed', 4), '4.4.3')
+    assert.equal(statusCode('null-mx', 5), '5.1.10')
+  })
+})
+
+describe('log line', () => {
+  const fields = {
+    domain: 'rcpt.test',
+    mx: 'mx1.rcpt.test',
+    ip: '192.0.2.1',
+    policy: 'dane',
+    require: 'authenticate',
+    verdict: 'refused',
+    reason: 'dane-no-match',
+  } as const
+
+  it('XC-05 has policy, requirement, verdict, reason and source, in one order', () => {
+    assert.equal(
+      logLine(fields),
+      'domain=rcpt.test mx=mx1.rcpt.test ip=192.0.2.1 policy=dane require=authenticate ' +
+        'verdict=refused reason=dane-no-match rfc="RFC 7672 section 3.2"',
+    )
+  })
+
+  it('lets no remote text forge a field, a line or an escape sequence', () => {
+    const line = logLine({ ...fields, detail: 'x" verdict=verified\r\nnew line \u001b[2J' })
+    assert.match(line, / detail="x' verdict=verified\?\?new line \?\[2J"$/)
+  })
+})
