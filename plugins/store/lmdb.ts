@@ -1,0 +1,283 @@
+/**
+ * The store of one machine: an LMDB file that all its workers map into memory. Reads cost microseconds; writes are
+ * transactions, so that a worker killed in the midst of one leaves the file as it was.
+ *
+ * Promises: a broken file is moved aside, an unusable one or a full disk means memory instead, each with one warning; no
+ * call takes longer than its deadline. A change is seen by the other workers within the polling interval.
+ */
+import { type LmdbFile, openLmdb, transact } from './lmdb-file'
+import { memoryStore } from './memory'
+import { failed, inWords, stored, tell, within } from './outcome'
+import {
+  decodeRecord,
+  encodeRecord,
+  GRACE,
+  isDomain,
+  isNoteName,
+  MAX_NOTE,
+  readTime,
+  whyUnstorable,
+} from './record'
+import type { ChangeListener, Store, Stored, StoreTools } from './types'
+
+/** Milliseconds for one write: the lock may be with another worker, and the disk may be busy. */
+const DEADLINE = 2_000
+/** Milliseconds between two looks at the list of changes. */
+const POLL = 200
+/** Changes that are kept for workers who have not looked yet. */
+const KEPT_CHANGES = 1_000
+/** Milliseconds between two removals of what is over. */
+const SWEEP = 3_600_000
+/** Milliseconds without another try after a failed write; each is said on stderr by the library. */
+const REST = 60_000
+/** Octets of a key in LMDB are limited to 1978; a lease name is short. */
+const MAX_LEASE_NAME = 400
+
+/** @param path the file; its folder must exist */
+export function lmdbStore(path: string, tools: StoreTools): Store {
+  const opened = openLmdb(path)
+  if (!opened.ok) {
+    tools.log.warn(`policies are kept in memory only, the store cannot be opened: ${opened.detail}`)
+    return memoryStore(tools)
+  }
+  if (opened.movedAside !== undefined) {
+    tools.log.warn(`the store was broken and is begun anew: ${opened.movedAside}`)
+  }
+  return storeOn(opened.file, tools)
+}
+
+function storeOn(file: LmdbFile, tools: StoreTools): Store {
+  const { log, now } = tools
+  const listeners = new Set<ChangeListener>()
+  /** Takes what the file could not; it is asked first from then on. */
+  const overflow = memoryStore(tools)
+  let overflowing = false
+  let unwritableSince = -Infinity
+  let closed = false
+  let nextSweep = now() + SWEEP
+
+  const read = <T>(look: () => T): Promise<Stored<T>> => {
+    if (closed) return Promise.resolve(failed('the store is closed'))
+    try {
+      return Promise.resolve(stored(look()))
+    } catch (error) {
+      return Promise.resolve(failed(inWords(error)))
+    }
+  }
+  const write = async <T>(act: () => T): Promise<Stored<T>> => {
+    if (closed) return failed('the store is closed')
+    const rested = now() - unwritableSince
+    if (rested >= 0 && rested < REST) return failed('the store takes no writes')
+    try {
+      if (now() >= nextSweep) {
+        nextSweep = now() + SWEEP
+        void within(DEADLINE, transact(file, sweep)).catch(() => undefined)
+      }
+      return stored(await within(DEADLINE, transact(file, act)))
+    } catch (error) {
+      return failed(inWords(error))
+    }
+  }
+  /**
+   * A write that must not be lost: when the file does not take it, memory does.
+   * @param obsolete forgets what memory took earlier, once the file has taken it
+   */
+  const keep = async (
+    act: () => void,
+    instead: () => Promise<Stored<void>>,
+    obsolete: () => void = () => undefined,
+  ): Promise<Stored<void>> => {
+    const written = await write(act)
+    if (written.ok) obsolete()
+    if (written.ok || closed) return written
+    if (now() - unwritableSince >= REST) unwritableSince = now()
+    if (!overflowing) {
+      log.warn(`the store takes no writes, new policies are kept in memory: ${written.detail}`)
+    }
+    overflowing = true
+    return instead()
+  }
+
+  const watcher = watchChanges(() => (closed ? undefined : file.changes), listeners)
+  const noteChange = (domain: string): void => {
+    const number = watcher.last() + 1
+    file.changes.putSync(number, domain)
+    file.changes.removeSync(number - KEPT_CHANGES)
+  }
+
+  const sweep = (): void => {
+    for (const { key, value } of file.policies.getRange({})) {
+      const record = decodeRecord(value, key)
+      if (record === undefined || record.expiresAt + GRACE < now()) {
+        file.policies.removeSync(key)
+        file.used.removeSync(key)
+      }
+    }
+    for (const room of [file.notes, file.leases]) {
+      for (const { key, value } of room.getRange({})) {
+        if (readTimed(value, now()) === undefined) room.removeSync(key)
+      }
+    }
+  }
+
+  return {
+    async getPolicy(domain) {
+      if (!isDomain(domain)) return failed('not a domain')
+      if (overflowing) {
+        const found = await overflow.getPolicy(domain)
+        if (found.ok && found.value !== undefined) return found
+      }
+      return read(() => decodeRecord(file.policies.get(domain), domain))
+    },
+    async setPolicy(record) {
+      const reason = whyUnstorable(record)
+      if (reason !== undefined) return failed(reason)
+      const outcome = await keep(
+        () => {
+          file.policies.putSync(record.domain, encodeRecord(record))
+          noteChange(record.domain)
+        },
+        () => overflow.setPolicy(record),
+        () => void overflow.deletePolicy(record.domain),
+      )
+      if (outcome.ok) tell(listeners, record.domain)
+      return outcome
+    },
+    async deletePolicy(domain) {
+      if (!isDomain(domain)) return failed('not a domain')
+      await overflow.deletePolicy(domain)
+      const outcome = await write(() => {
+        file.policies.removeSync(domain)
+        file.used.removeSync(domain)
+        noteChange(domain)
+      })
+      if (outcome.ok) tell(listeners, domain)
+      return outcome
+    },
+    async listDomains() {
+      const more = await overflow.listDomains()
+      return read(() => [
+        ...new Set([...file.policies.getKeys({}), ...(more.ok ? more.value : [])]),
+      ])
+    },
+    async getNote(domain, name) {
+      if (!isDomain(domain) || !isNoteName(name)) return failed('not a note')
+      if (overflowing) {
+        const found = await overflow.getNote(domain, name)
+        if (found.ok && found.value !== undefined) return found
+      }
+      return read(() => readTimed(file.notes.get(`${domain} ${name}`), now()))
+    },
+    async setNote(domain, name, text, ttl) {
+      if (!isDomain(domain) || !isNoteName(name)) return failed('not a note')
+      const line = writeTimed(text.slice(0, MAX_NOTE), ttl, now())
+      return keep(
+        () => file.notes.putSync(`${domain} ${name}`, line),
+        () => overflow.setNote(domain, name, text, ttl),
+      )
+    },
+    async lastUsed(domain) {
+      if (!isDomain(domain)) return failed('not a domain')
+      return read(() => readTime(file.used.get(domain)))
+    },
+    async markUsed(domain, day) {
+      if (!isDomain(domain)) return failed('not a domain')
+      return write(() => file.used.putSync(domain, String(day)))
+    },
+    async acquire(name, owner, ttl) {
+      if (name.length > MAX_LEASE_NAME) return failed('not a lease')
+      const free = (): boolean => {
+        const holder = readTimed(file.leases.get(name), now())
+        return holder === undefined || holder === owner
+      }
+      // A look costs nothing; the lock that a transaction takes would be taken from those who write.
+      const looked = await read(free)
+      if (!looked.ok || !looked.value) return looked
+      return write(() => {
+        if (!free()) return false
+        file.leases.putSync(name, writeTimed(owner, ttl, now()))
+        return true
+      })
+    },
+    async release(name, owner) {
+      if (name.length > MAX_LEASE_NAME) return failed('not a lease')
+      return write(() => {
+        if (readTimed(file.leases.get(name), now()) === owner) file.leases.removeSync(name)
+      })
+    },
+    onChange(listener) {
+      listeners.add(listener)
+      watcher.watch()
+      return () => void listeners.delete(listener)
+    },
+    async close() {
+      if (closed) return
+      closed = true
+      watcher.stop()
+      listeners.clear()
+      await overflow.close()
+      await within(DEADLINE, file.root.close()).catch(() => undefined)
+    },
+  }
+}
+
+/** `<until> <ttl> <text>`: both, so that a clock set back cannot make anything live longer than it was to. */
+function writeTimed(text: string, ttl: number, now: number): string {
+  return `${Math.round(now + ttl)} ${Math.round(ttl)} ${text}`
+}
+
+function readTimed(line: string | undefined, now: number): string | undefined {
+  const [head, until, ttl] = /^([0-9]{1,15}) ([0-9]{1,15}) /.exec(line ?? '') ?? []
+  if (head === undefined || line === undefined) return undefined
+  const left = Number(until) - now
+  return left > 0 && left <= Number(ttl) ? line.slice(head.length) : undefined
+}
+
+interface Changes {
+  /** The number of the latest change. */
+  last(): number
+  /** Begins to look for changes by others. */
+  watch(): void
+  stop(): void
+}
+
+/**
+ * LMDB wakes nobody, so each worker looks at the numbered list of changes now and then: one read of shared memory.
+ * Workers that fell behind more changes than are kept are told that anything may have changed.
+ */
+function watchChanges(
+  changes: () => LmdbFile['changes'] | undefined,
+  listeners: Set<ChangeListener>,
+): Changes {
+  const last = (): number => {
+    const [number = 0] = changes()?.getKeys({ reverse: true, limit: 1 }) ?? []
+    return number
+  }
+  let seen = 0
+  let timer: NodeJS.Timeout | undefined
+  const look = (): void => {
+    const latest = last()
+    if (latest === seen) return
+    const entries = [...(changes()?.getRange({ start: seen + 1 }) ?? [])]
+    const missed = entries[0]?.key !== seen + 1
+    seen = latest
+    if (missed) return tell(listeners, undefined)
+    for (const domain of new Set(entries.map(({ value }) => value))) tell(listeners, domain)
+  }
+  return {
+    last,
+    watch() {
+      if (timer !== undefined) return
+      seen = last()
+      timer = setInterval(() => {
+        try {
+          look()
+        } catch {
+          // What cannot be read now is read at the next look; nothing is lost but a moment.
+        }
+      }, POLL)
+      timer.unref()
+    },
+    stop: () => clearInterval(timer),
+  }
+}

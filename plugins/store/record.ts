@@ -1,0 +1,67 @@
+/**
+ * How records look in a file or in Redis, and what is believed of what is found there. Pure.
+ *
+ * Whoever else can write there may have written anything: what is not exactly a record of ours, for this very domain, is
+ * refused as if it were absent. Each text starts with the version of its format.
+ */
+import type { PolicyRecord } from './types'
+
+/** Octets of a whole record; a policy body is at most 64 KiB unless the operator says otherwise. */
+export const MAX_RECORD = 1_048_576
+export const MAX_NOTE = 1_000
+/** Milliseconds: max_age is at most 31557600 s (RFC 8461 §3.2). */
+export const MAX_LIFETIME = 31_557_600_000
+/**
+ * Milliseconds for which an expired record stays: a clock that jumps forward and back again must not have destroyed
+ * policies on the way. Nobody applies such a record.
+ */
+export const GRACE = 86_400_000
+
+const VERSION = '1'
+const DOMAIN = /^[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63}){0,126}$/
+const ID = /^[A-Za-z0-9]{1,32}$/
+const NOTE_NAME = /^[a-z0-9-]{1,32}(?:\/[A-Za-z0-9]{1,32})?$/
+
+export function isDomain(text: string): boolean {
+  return text.length <= 253 && DOMAIN.test(text)
+}
+
+export function isNoteName(text: string): boolean {
+  return NOTE_NAME.test(text)
+}
+
+/** `1 <id> <fetchedAt> <expiresAt> <domain>`, a line feed, and the policy as served. */
+export function encodeRecord(record: PolicyRecord): string {
+  const { id, fetchedAt, expiresAt, domain, text } = record
+  return `${VERSION} ${id} ${fetchedAt} ${expiresAt} ${domain}\n${text}`
+}
+
+/** @returns undefined for anything but a whole record of this domain */
+export function decodeRecord(found: unknown, domain: string): PolicyRecord | undefined {
+  if (typeof found !== 'string' || Buffer.byteLength(found) > MAX_RECORD) return undefined
+  const end = found.indexOf('\n')
+  // Two numbers, an id and a domain; what is longer needs no splitting to be refused.
+  if (end < 0 || end > 400) return undefined
+  const fields = found.slice(0, end).split(' ')
+  const [version, id = '', fetched = '', expires = '', name] = fields
+  const fetchedAt = readTime(fetched)
+  const expiresAt = readTime(expires)
+  if (fields.length !== 5 || version !== VERSION || !ID.test(id) || name !== domain)
+    return undefined
+  if (fetchedAt === undefined || expiresAt === undefined) return undefined
+  if (expiresAt < fetchedAt || expiresAt - fetchedAt > MAX_LIFETIME) return undefined
+  return { domain, id, text: found.slice(end + 1), fetchedAt, expiresAt }
+}
+
+/** Milliseconds since the epoch, or any other count, in at most 15 digits. */
+export function readTime(text: unknown): number | undefined {
+  return typeof text === 'string' && /^[0-9]{1,15}$/.test(text) ? Number(text) : undefined
+}
+
+/** @returns what is wrong with a record to be stored, or undefined */
+export function whyUnstorable(record: PolicyRecord): string | undefined {
+  if (!isDomain(record.domain)) return 'not a domain'
+  const text = encodeRecord(record)
+  if (Buffer.byteLength(text) > MAX_RECORD) return `longer than ${MAX_RECORD} octets`
+  return decodeRecord(text, record.domain) === undefined ? 'not a whole record' : undefined
+}

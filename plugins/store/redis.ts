@@ -1,0 +1,299 @@
+/**
+ * The store of a cluster: Redis, over a local store that knows what this machine has seen.
+ *
+ * Promises: Redis may be down at start or die later; calls then end within the deadline, go on with the local store, and
+ * nobody waits, exits or hangs. What Redis lost, the machines that know it put back; what was purged stays purged.
+ * Every key has a lifetime, the configured prefix, and a hash tag by domain. What is read is bounded and validated.
+ */
+import { createClient, ErrorReply } from 'redis'
+import { createBreaker } from './breaker'
+import { DONE, failed, stored, tell } from './outcome'
+import {
+  decodeRecord,
+  encodeRecord,
+  GRACE,
+  isDomain,
+  isNoteName,
+  MAX_LIFETIME,
+  MAX_NOTE,
+  MAX_RECORD,
+  readTime,
+  whyUnstorable,
+} from './record'
+import type {
+  ChangeListener,
+  PolicyRecord,
+  Store,
+  Stored,
+  StoreSettings,
+  StoreTools,
+} from './types'
+
+/** Milliseconds for one command, and for the few that may return much. */
+const DEADLINE = 250
+const LIST_DEADLINE = 5_000
+/** Milliseconds between two attempts to connect, and for one attempt. */
+const RECONNECT = 1_000
+const CONNECT = 5_000
+/** Milliseconds between two pings, and of silence after which the connection counts as dead. */
+const PING = 10_000
+const SILENCE = 30_000
+/** Milliseconds for which the mark of the last use is kept: the 180 days of the refresh and some. */
+const KEEP_USED = 17_280_000_000
+const PURGED = /^purged ([0-9]{1,15})$/
+/** Deletes a lease if it is still the owner's. */
+const RELEASE = `if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0`
+
+type Client = ReturnType<typeof connectTo>
+
+/** What Redis holds for a domain. */
+type Remote =
+  | { readonly kind: 'policy'; readonly record: PolicyRecord }
+  | { readonly kind: 'purged'; readonly at: number }
+  | { readonly kind: 'none' }
+
+/**
+ * @param local the store of this machine; it is closed with this one
+ */
+export function redisStore(
+  { prefix, redis }: Pick<StoreSettings, 'prefix' | 'redis'>,
+  local: Store,
+  { log, now }: StoreTools,
+): Store {
+  const listeners = new Set<ChangeListener>()
+  const channel = `${prefix}:changed`
+  const index = `${prefix}:domains`
+  const key = (domain: string, kind: string): string => `${prefix}:{${domain}}:${kind}`
+  let closed = false
+
+  const breaker = createBreaker({
+    name: 'Redis',
+    meanwhile: 'going on with what this machine knows',
+    log,
+    now,
+    // A key of another type is somebody else's mistake; every other error says that Redis cannot serve us now.
+    isAnswer: (error) => error instanceof ErrorReply && error.message.startsWith('WRONGTYPE'),
+  })
+  const client = connectTo(redis)
+  const subscriber = connectTo(redis)
+  /** Calls made while the very first connection is under way wait for it, within their own deadline. */
+  const firstTry = new Promise<void>((resolve) => {
+    client.once('ready', () => resolve())
+    client.once('error', () => resolve())
+  })
+  // What goes wrong with a connection shows in the calls; the events must only not go unheard.
+  client.on('error', () => undefined)
+  subscriber.on('error', () => undefined)
+  client.connect().catch(() => undefined)
+  subscribe(subscriber, channel, listeners)
+
+  const ask = <T>(call: (redis: Client) => Promise<T>, ms = DEADLINE): Promise<Stored<T>> =>
+    breaker.run(ms, async () => {
+      await firstTry
+      return call(client)
+    })
+
+  const getRemote = async (domain: string): Promise<Stored<Remote>> => {
+    // GETRANGE and not GET: a value of half a gigabyte is not even received.
+    const found = await ask((redis) => redis.getRange(key(domain, 'policy'), 0, MAX_RECORD))
+    return found.ok ? stored(readRemote(found.value ?? '', domain)) : found
+  }
+  const setRemote = (record: PolicyRecord): Promise<Stored<unknown>> => {
+    const lifetime = Math.min(Math.max(record.expiresAt - now(), 0), MAX_LIFETIME) + GRACE
+    return ask((redis) =>
+      Promise.all([
+        redis.set(key(record.domain, 'policy'), encodeRecord(record), px(lifetime)),
+        redis.zAdd(index, { score: record.expiresAt, value: record.domain }),
+        redis.pExpire(index, MAX_LIFETIME + GRACE),
+        redis.zRemRangeByScore(index, 0, now() - GRACE),
+        redis.publish(channel, record.domain),
+      ]),
+    )
+  }
+  /** Which of two records is the later one; a time that has not come yet counts as now. */
+  const isLater = (one: PolicyRecord, other: PolicyRecord): boolean =>
+    Math.min(one.fetchedAt, now()) > Math.min(other.fetchedAt, now())
+
+  /** Brings Redis and this machine to the same record, and says which it is. */
+  const reconcile = (
+    domain: string,
+    remote: Remote,
+    own: PolicyRecord | undefined,
+  ): PolicyRecord | undefined => {
+    if (remote.kind === 'policy' && (own === undefined || !isLater(own, remote.record))) {
+      if (own === undefined || encodeRecord(own) !== encodeRecord(remote.record)) {
+        void local.setPolicy(remote.record)
+      }
+      return remote.record
+    }
+    if (own === undefined) return undefined
+    if (remote.kind === 'purged' && own.fetchedAt <= remote.at) {
+      void local.deletePolicy(domain)
+      return undefined
+    }
+    void setRemote(own)
+    return own
+  }
+
+  const store: Store = {
+    async getPolicy(domain) {
+      if (!isDomain(domain)) return failed('not a domain')
+      const [remote, own] = await Promise.all([getRemote(domain), local.getPolicy(domain)])
+      if (!remote.ok) return own
+      return stored(reconcile(domain, remote.value, own.ok ? own.value : undefined))
+    },
+    async setPolicy(record) {
+      const reason = whyUnstorable(record)
+      if (reason !== undefined) return failed(reason)
+      return either(await Promise.all([setRemote(record), local.setPolicy(record)]))
+    },
+    async deletePolicy(domain) {
+      if (!isDomain(domain)) return failed('not a domain')
+      const purged = ask((redis) =>
+        Promise.all([
+          redis.set(key(domain, 'policy'), `purged ${now()}`, px(MAX_LIFETIME + GRACE)),
+          redis.del(key(domain, 'used')),
+          redis.zRem(index, domain),
+          redis.publish(channel, domain),
+        ]),
+      )
+      return either(await Promise.all([purged, local.deletePolicy(domain)]))
+    },
+    async listDomains() {
+      const [remote, own] = await Promise.all([
+        ask((redis) => redis.zRangeByScore(index, now() - GRACE, '+inf'), LIST_DEADLINE),
+        local.listDomains(),
+      ])
+      if (!remote.ok) return own
+      return stored([...new Set([...remote.value.filter(isDomain), ...(own.ok ? own.value : [])])])
+    },
+    async getNote(domain, name) {
+      if (!isDomain(domain) || !isNoteName(name)) return failed('not a note')
+      const found = await ask((redis) =>
+        redis.getRange(key(domain, `note:${name}`), 0, MAX_NOTE * 4),
+      )
+      if (found.ok && found.value) return stored(found.value.slice(0, MAX_NOTE))
+      return local.getNote(domain, name)
+    },
+    async setNote(domain, name, text, ttl) {
+      if (!isDomain(domain) || !isNoteName(name)) return failed('not a note')
+      const set = ask((redis) =>
+        redis.set(key(domain, `note:${name}`), text.slice(0, MAX_NOTE), px(ttl)),
+      )
+      return either(await Promise.all([set, local.setNote(domain, name, text, ttl)]))
+    },
+    async lastUsed(domain) {
+      if (!isDomain(domain)) return failed('not a domain')
+      const [remote, own] = await Promise.all([
+        ask((redis) => redis.getRange(key(domain, 'used'), 0, 15)),
+        local.lastUsed(domain),
+      ])
+      if (!remote.ok) return own
+      const days = [readTime(remote.value), own.ok ? own.value : undefined].filter(
+        (day) => day !== undefined,
+      )
+      return stored(days.length === 0 ? undefined : Math.max(...days))
+    },
+    async markUsed(domain, day) {
+      if (!isDomain(domain)) return failed('not a domain')
+      const set = ask((redis) => redis.set(key(domain, 'used'), String(day), px(KEEP_USED)))
+      return either(await Promise.all([set, local.markUsed(domain, day)]))
+    },
+    async acquire(name, owner, ttl) {
+      const taken = await ask((redis) =>
+        redis.set(`${prefix}:lease:${name}`, owner, { condition: 'NX', ...px(ttl) }),
+      )
+      return taken.ok ? stored(taken.value === 'OK') : local.acquire(name, owner, ttl)
+    },
+    async release(name, owner) {
+      const options = { keys: [`${prefix}:lease:${name}`], arguments: [owner] }
+      const released = ask((redis) => redis.eval(RELEASE, options))
+      return either(await Promise.all([released, local.release(name, owner)]))
+    },
+    onChange(listener) {
+      listeners.add(listener)
+      const stop = local.onChange(listener)
+      return () => {
+        listeners.delete(listener)
+        stop()
+      }
+    },
+    async close() {
+      if (closed) return
+      closed = true
+      listeners.clear()
+      for (const each of [client, subscriber]) if (each.isOpen) each.destroy()
+      await local.close()
+    },
+  }
+  return store
+}
+
+function px(ms: number): { expiration: { type: 'PX'; value: number } } {
+  return { expiration: { type: 'PX', value: Math.max(1, Math.round(ms)) } }
+}
+
+/** One of two places has it: that is enough to go on, and the other is brought up to date when it is next asked. */
+function either([remote, own]: readonly [Stored<unknown>, Stored<void>]): Stored<void> {
+  return remote.ok || own.ok ? DONE : own
+}
+
+function readRemote(text: string, domain: string): Remote {
+  const at = readTime(PURGED.exec(text)?.[1])
+  if (at !== undefined) return { kind: 'purged', at }
+  const record = decodeRecord(text, domain)
+  return record === undefined ? { kind: 'none' } : { kind: 'policy', record }
+}
+
+/** Messages that were missed while the connection was away cannot be asked for again: then anything may have changed. */
+function subscribe(subscriber: Client, channel: string, listeners: Set<ChangeListener>): void {
+  let subscribed = false
+  const hear = (domain: string): void => {
+    if (isDomain(domain)) tell(listeners, domain)
+  }
+  // After a reconnection the client has renewed its subscriptions before it says that it is ready.
+  const begin = async (): Promise<void> => {
+    if (!subscribed) await subscriber.subscribe(channel, hear)
+    subscribed = true
+    tell(listeners, undefined)
+  }
+  subscriber.on('ready', () => void begin().catch(() => undefined))
+  subscriber.connect().catch(() => undefined)
+}
+
+function connectTo(settings: StoreSettings['redis']) {
+  const text = (name: string): string | undefined =>
+    settings[name] === undefined || settings[name] === '' ? undefined : String(settings[name])
+  const url = text('url')
+  const path = text('socket') ?? text('path')
+  const username = text('username') ?? text('user')
+  const password = text('password') ?? text('pass')
+  const database = text('database') ?? text('db') ?? text('dbid')
+  const timing = {
+    connectTimeout: CONNECT,
+    socketTimeout: SILENCE,
+    reconnectStrategy: () => RECONNECT,
+  }
+  const host = text('host') ?? text('ip') ?? '127.0.0.1'
+  const port = Number(text('port') ?? 6379)
+  const tls = settings['tls'] === true || text('tls') === 'true'
+  return createClient({
+    ...(url === undefined ? {} : { url }),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(database === undefined ? {} : { database: Number(database) }),
+    socket:
+      path !== undefined
+        ? { ...timing, path, tls: false }
+        : url !== undefined
+          ? timing
+          : tls
+            ? { ...timing, host, port, tls: true }
+            : { ...timing, host, port },
+    // RESP 2 is spoken by every Redis and by those who imitate it.
+    RESP: 2,
+    disableOfflineQueue: true,
+    pingInterval: PING,
+    commandsQueueMaxLength: 10_000,
+  })
+}

@@ -1,0 +1,95 @@
+/**
+ * The store: what workers, and with Redis machines, know in common. One small interface for the policy cache and for what
+ * comes later; it knows names, texts and times, and nothing of MTA-STS.
+ *
+ * Promises: every call ends within its own deadline and says what happened instead of throwing; short-lived notes live in
+ * a space of their own and can never evict or shadow a policy; what comes back has been validated in shape and size.
+ * It does not judge expiry (the caller's clock decides, RFC 8461 §5.1), and it does not parse policies: their text is
+ * kept as served, so that nobody trusts a parsed form that others could have written.
+ */
+
+/** How a call ended. After `ok: false` the caller goes on with what it knows itself. */
+export type Stored<T> =
+  | { readonly ok: true; readonly value: T }
+  /** One line for a human, without control characters. */
+  | { readonly ok: false; readonly detail: string }
+
+export interface PolicyRecord {
+  /** The policy domain: lower case A-labels. */
+  readonly domain: string
+  /** The TXT record's id under which it was fetched: 1 to 32 letters and digits. */
+  readonly id: string
+  /** The policy as served. */
+  readonly text: string
+  /** Milliseconds since the epoch. */
+  readonly fetchedAt: number
+  readonly expiresAt: number
+}
+
+/** @param domain what changed; undefined: anything may have (changes were missed, look again) */
+export type ChangeListener = (domain: string | undefined) => void
+
+export interface Store {
+  /** The record of a domain; it may have expired. */
+  getPolicy(domain: string): Promise<Stored<PolicyRecord | undefined>>
+  /** Replaces the record, for all who share the store, and tells them. */
+  setPolicy(record: PolicyRecord): Promise<Stored<void>>
+  /** Removes the record wherever it is kept, and tells. */
+  deletePolicy(domain: string): Promise<Stored<void>>
+  /** The domains that have a record, in no order. */
+  listDomains(): Promise<Stored<readonly string[]>>
+
+  /** A short-lived result, as it was set; undefined after its time. */
+  getNote(domain: string, name: string): Promise<Stored<string | undefined>>
+  /**
+   * @param name lower-case words, digits and `-`, then perhaps `/` and an id
+   * @param text at most 1000 characters are kept
+   * @param ttlMs milliseconds
+   */
+  setNote(domain: string, name: string, text: string, ttlMs: number): Promise<Stored<void>>
+
+  /** The last day on which the domain was asked for (days since the epoch), as far as known. */
+  lastUsed(domain: string): Promise<Stored<number | undefined>>
+  markUsed(domain: string, day: number): Promise<Stored<void>>
+
+  /**
+   * Takes a lease: until it is released, or `ttlMs` have passed, nobody else gets it.
+   * @param owner a text that no other worker uses
+   * @returns whether it was free
+   */
+  acquire(name: string, owner: string, ttlMs: number): Promise<Stored<boolean>>
+  /** Gives a lease back; without effect when it is no longer the owner's. */
+  release(name: string, owner: string): Promise<Stored<void>>
+
+  /**
+   * Calls the listener soon after anybody set or deleted a policy, this worker included; perhaps more than once.
+   * @returns ends it
+   */
+  onChange(listener: ChangeListener): () => void
+
+  /** Lets go of files and connections; later calls end with `ok: false`. */
+  close(): Promise<void>
+}
+
+export interface Logger {
+  info(text: string): void
+  notice(text: string): void
+  warn(text: string): void
+  error(text: string): void
+}
+
+export interface StoreTools {
+  readonly log: Logger
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+}
+
+export interface StoreSettings {
+  readonly backend: 'lmdb' | 'redis' | 'memory'
+  /** The LMDB file; with Redis, the copy that outlives its outages. Its folder must exist. Not used for memory. */
+  readonly path: string
+  /** Before every key in Redis. */
+  readonly prefix: string
+  /** As in redis.ini: host, port, socket, username, password, database (or db), url, tls. */
+  readonly redis: Readonly<Record<string, string | number | boolean>>
+}

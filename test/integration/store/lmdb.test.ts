@@ -1,0 +1,278 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs' // prettier-ignore
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createStore } from '../../../plugins/store'
+import { lmdbStore } from '../../../plugins/store/lmdb'
+import { makeLog, NOW, record, storeContract, value } from './contract'
+
+const HOUR = 3_600_000
+
+/** A second process on the same file: it runs each line of JavaScript it is sent and answers with the result. */
+interface Peer {
+  run(code: string): Promise<unknown>
+  readonly child: ChildProcess
+}
+
+function startPeer(path: string): Peer {
+  const script = `
+    const { lmdbStore } = require('./plugins/store/lmdb')
+    const log = { info() {}, notice() {}, warn(text) { console.error(text) }, error() {} }
+    const store = lmdbStore(${JSON.stringify(path)}, { log, now: () => ${NOW} })
+    const heard = []
+    store.onChange((domain) => heard.push(domain))
+    process.on('message', async (code) => {
+      process.send({ result: await new (Object.getPrototypeOf(async () => {}).constructor)('store', 'heard', code)(store, heard) })
+    })`
+  const child = spawn(process.execPath, ['--import', 'tsx', '-e', script], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  return {
+    child,
+    async run(code) {
+      child.send(code)
+      const [{ result }] = (await once(child, 'message')) as [{ result: unknown }]
+      return result
+    },
+  }
+}
+
+describe('store in LMDB', () => {
+  let folder: string
+  let path: string
+  const peers: Peer[] = []
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'tls-policy-lmdb-'))
+    path = join(folder, 'tls-policy.lmdb')
+  })
+  afterEach(async () => {
+    for (const { child } of peers.splice(0)) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    }
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const peer = (): Peer => {
+    const started = startPeer(path)
+    peers.push(started)
+    return started
+  }
+
+  storeContract(() => ({
+    open: (clock) => Promise.resolve(lmdbStore(path, { now: () => clock.now(), log: makeLog() })),
+    shared: true,
+    movableClock: true,
+  }))
+
+  async function withStore(run: (store: ReturnType<typeof lmdbStore>, log: ReturnType<typeof makeLog>) => Promise<void>) {
+    const log = makeLog()
+    const store = lmdbStore(path, { now: () => NOW, log })
+    try {
+      await run(store, log)
+    } finally {
+      await store.close()
+    }
+  } // prettier-ignore
+
+  it('SC-01 a policy is there after a restart', async () => {
+    await withStore(async (store) => void (await value(store.setPolicy(record()))))
+    await withStore(async (store, log) => {
+      assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
+      assert.deepEqual(log.lines, [])
+    })
+  })
+
+  it('two processes share policies, notes, leases and changes', async () => {
+    const other = peer()
+    assert.equal(await other.run(`return (await store.acquire('fetch/rcpt.test', 'peer', ${HOUR})).value`), true)
+    await withStore(async (store) => {
+      assert.equal(await value(store.acquire('fetch/rcpt.test', 'me', HOUR)), false)
+      const heard = new Promise((resolve) => store.onChange(resolve))
+      await other.run(`await store.setPolicy(${JSON.stringify(record())}); await store.setNote('rcpt.test', 'failed', 'x', ${HOUR})`)
+      assert.equal(await heard, 'rcpt.test')
+      assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
+      assert.equal(await value(store.getNote('rcpt.test', 'failed')), 'x')
+      await value(store.deletePolicy('rcpt.test'))
+      assert.equal(await other.run(`return (await store.getPolicy('rcpt.test')).value`), undefined)
+      await other.run(`while (heard.length < 2) await new Promise((resolve) => setTimeout(resolve, 10))`)
+    })
+  }) // prettier-ignore
+
+  it('SC-16 of two processes that take a lease at once, one gets it, a hundred times over', async () => {
+    const other = peer()
+    await withStore(async (store) => {
+      const theirs = other.run(`
+        const got = []
+        for (let n = 0; n < 100; n++) if ((await store.acquire('l' + n, 'peer', ${HOUR})).value) got.push(n)
+        return got`)
+      const mine: number[] = []
+      for (let n = 99; n >= 0; n--)
+        if (await value(store.acquire(`l${n}`, 'me', HOUR))) mine.push(n)
+      const all = [...mine, ...((await theirs) as number[])]
+      assert.equal(all.length, 100)
+      assert.equal(new Set(all).size, 100)
+    })
+  })
+
+  it('SC-16 processes killed while they write leave whole records, and a store that works', async () => {
+    await withStore(async (store, log) => {
+      await value(store.setPolicy(record()))
+      for (let round = 0; round < 5; round++) {
+        const other = peer()
+        await other.run('return 0')
+        const busy = new Promise((resolve) => {
+          const stop = store.onChange(() => (stop(), resolve(undefined)))
+        })
+        other.child.send(`for (let n = 0; ; n++) await store.setPolicy({ ...${JSON.stringify(record())}, id: String(n % 10) })`)
+        await busy
+        other.child.kill('SIGKILL')
+        await once(other.child, 'exit')
+        assert.equal((await value(store.getPolicy('rcpt.test')))?.text, record().text)
+        await value(store.setPolicy(record({ id: `after${round}` })))
+        assert.equal((await value(store.getPolicy('rcpt.test')))?.id, `after${round}`)
+        assert.equal(await value(store.acquire('fetch/rcpt.test', String(round), 0)), true)
+      }
+      assert.deepEqual(log.lines, [])
+    })
+    await withStore(async (store) => {
+      assert.equal((await value(store.getPolicy('rcpt.test')))?.id, 'after4')
+    })
+  }).timeout(30_000) // prettier-ignore
+
+  it('a worker that falls behind more changes than are kept is told that anything may have changed', async () => {
+    const other = peer()
+    await other.run('return 0')
+    await withStore(async (store) => {
+      const heard = new Promise<string | undefined>((resolve) => {
+        store.onChange((domain) => {
+          if (domain === undefined) resolve(domain)
+        })
+      })
+      await other.run(`await Promise.all(Array.from({ length: 2500 }, (_, n) => store.setPolicy({ ...${JSON.stringify(record())}, domain: 'd' + n + '.test' }))); return 0`)
+      assert.equal(await heard, undefined)
+    })
+  }).timeout(20_000) // prettier-ignore
+
+  describe('broken files', () => {
+    async function fill(): Promise<void> {
+      await withStore(async (store) => {
+        await Promise.all(
+          Array.from({ length: 500 }, (_, n) =>
+            value(store.setPolicy(record({ domain: `d${n}.test` }))),
+          ),
+        )
+      })
+    }
+    const breakages: [string, () => void][] = [
+      ['cut to half', () => truncateSync(path, Math.floor(statSync(path).size / 2))],
+      ['cut to one page', () => truncateSync(path, 4096)],
+      ['cut to a few octets', () => truncateSync(path, 100)],
+      ['overwritten with noise', () => writeFileSync(path, Buffer.alloc(100_000, 0x5a))],
+      ['overwritten with text', () => writeFileSync(path, 'hello\n')],
+      ['with broken meta pages', () => writeFileSync(path, Buffer.concat([Buffer.alloc(8192), readFileSync(path).subarray(8192)]))],
+      ['of another data format', () => {
+        const octets = readFileSync(path)
+        for (const page of [0, 4096]) octets.writeUInt32LE(99, page + 28)
+        writeFileSync(path, octets)
+      }],
+    ] // prettier-ignore
+    for (const [title, breakIt] of breakages) {
+      it(`SC-16 a file ${title} is moved aside, said once, and replaced`, async () => {
+        await fill()
+        breakIt()
+        await withStore(async (store, log) => {
+          assert.equal(log.lines.length, 1)
+          assert.match(
+            log.lines[0] ?? '',
+            /^warn the store was broken and is begun anew: .*\.broken-/,
+          )
+          assert.equal(await value(store.getPolicy('d1.test')), undefined)
+          await value(store.setPolicy(record()))
+          assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
+        })
+        assert.equal(readdirSync(folder).filter((name) => name.includes('.broken-')).length, 1)
+        await withStore(async (store, log) => {
+          assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
+          assert.deepEqual(log.lines, [])
+        })
+      })
+    }
+    it('SC-16 an empty file is a new one', async () => {
+      writeFileSync(path, '')
+      await withStore(async (store, log) => {
+        await value(store.setPolicy(record()))
+        assert.deepEqual(log.lines, [])
+      })
+    })
+    it('a folder in the place of the file, a file in the place of the folder: memory, said once', async () => {
+      mkdirSync(path)
+      writeFileSync(join(folder, 'file'), '')
+      for (const place of [path, join(folder, 'file', 'x.lmdb'), '/proc/x.lmdb']) {
+        const log = makeLog()
+        const store = await createStore(
+          { backend: 'lmdb', path: place, prefix: 'x', redis: {} },
+          { log, now: () => NOW },
+        )
+        await value(store.setPolicy(record()))
+        assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
+        assert.equal(log.lines.length, 1)
+        assert.match(log.lines[0] ?? '', /^warn policies are kept in memory only/)
+        await store.close()
+      }
+    })
+    it('hostile contents of the file are as if they were absent', async () => {
+      await withStore(async (store) => void (await value(store.setPolicy(record()))))
+      const { open } = await import('lmdb')
+      const root = open<string, string>({ path, noSubdir: true, encoding: 'string' })
+      const policies = root.openDB<string, string>({ name: 'policies', encoding: 'string' })
+      await policies.put('rcpt.test', '1 x 1 99999999999999999999 rcpt.test\nversion: STSv1')
+      await root.close()
+      await withStore(async (store) => {
+        assert.equal(await value(store.getPolicy('rcpt.test')), undefined)
+      })
+    })
+    it('a file that may not be written: memory takes what is new', async () => {
+      await fill()
+      const seed = peer()
+      await seed.run('return 0')
+      chmodSync(path, 0o444)
+      // Root may write everywhere; a limit on the size of files stops it all the same.
+      const script = `
+        const { lmdbStore } = require('./plugins/store/lmdb')
+        const log = { info() {}, notice() {}, warn: (text) => console.log('warn ' + text), error() {} }
+        ;(async () => {
+          const store = lmdbStore(${JSON.stringify(path)}, { log, now: () => ${NOW} })
+          for (let n = 0; n < 40; n++) {
+            const domain = 'late' + n + '.test'
+            const text = 'x: ' + 'y'.repeat(20000)
+            const set = await store.setPolicy({ ...${JSON.stringify(record())}, domain, text })
+            const got = await store.getPolicy(domain)
+            if (!set.ok || got.value?.text !== text) console.log('lost ' + n, set, got)
+          }
+          console.log('old ' + (await store.getPolicy('d1.test')).value?.domain)
+          await store.close()
+        })()`
+      const limit = Math.ceil(statSync(path).size / 1024) + 64
+      const child = spawn(
+        'bash',
+        [
+          '-c',
+          `trap '' XFSZ; ulimit -f ${limit}; exec "$0" --import tsx -e "$1"`,
+          process.execPath,
+          script,
+        ],
+        { stdio: ['ignore', 'pipe', 'inherit'] },
+      )
+      let output = ''
+      child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+      const [code] = (await once(child, 'close')) as [number | null]
+      assert.equal(code, 0, output)
+      assert.equal(output.match(/^warn the store takes no writes/gm)?.length, 1, output)
+      assert.doesNotMatch(output, /lost/)
+      assert.match(output, /old d1\.test/)
+    }).timeout(30_000)
+  })
+})
