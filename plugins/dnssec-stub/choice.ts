@@ -3,6 +3,7 @@
  * one that fails is not left for a weaker one, because whoever can make lookups fail must not be able to switch
  * validation off. Where nothing validates, that is a state of health, said loudly, and every outcome is insecure.
  */
+import type { Usable } from './getdns-process'
 import type { ClosableResolver } from './lookup'
 import { failure } from './lookup'
 import type { Health, Outcome, RecordType, ResolveOptions, Resolver } from './types'
@@ -13,8 +14,6 @@ export interface Backend {
   /** Is its word on security worth anything? */
   test(): Promise<Health>
 }
-
-export type Usable = { readonly ok: true } | { readonly ok: false; readonly why: string }
 
 export interface ValidatingBackend extends Backend {
   /** Whether it can be had at all on this machine. */

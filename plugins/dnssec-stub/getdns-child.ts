@@ -28,6 +28,7 @@ type Done = (error: unknown, result: unknown) => void
 const EXTENSIONS = { dnssec_return_status: true, dnssec_return_all_statuses: true }
 
 let opened: { getdns: Getdns; context: Context } | undefined
+let whyNot = 'not opened yet'
 
 process.on('disconnect', () => process.exit())
 process.on('message', (message: ToChild) => {
@@ -47,20 +48,33 @@ function open({ modulePath, upstreams, trustAnchor, timeoutMs }: Open): void {
     opened = { getdns, context }
     tell({ kind: 'opened' })
   } catch (error: unknown) {
-    tell({ kind: 'unusable', why: textOf(error) })
+    whyNot = `getdns refuses: ${textOf(error)}`
+    tell({ kind: 'unusable', why: whyNot })
   }
 }
 
-function ask({ id, name, code }: Ask): void {
-  if (opened === undefined) return tell({ kind: 'failed', id, cause: 'network', why: 'not open' })
+/**
+ * getdns's JavaScript side turns octets that happen to look like a domain name into a string that cannot be turned
+ * back; a whole message does so in one of some fifty cases, depending on its random id. Another id helps.
+ */
+const TRIES = 6
+
+function ask(question: Ask, triesLeft = TRIES): void {
+  const { id, name, code } = question
+  if (opened === undefined) return tell({ kind: 'failed', id, cause: 'network', why: whyNot })
   const { getdns, context } = opened
   try {
     context.general(name, code, EXTENSIONS, (error, result) => {
-      tell(verdict(getdns, id, error, result))
+      if (isUnreadable(result) && triesLeft > 1) ask(question, triesLeft - 1)
+      else tell(verdict(getdns, id, error, result))
     })
   } catch (error: unknown) {
     tell({ kind: 'failed', id, cause: 'network', why: textOf(error) })
   }
+}
+
+function isUnreadable(result: unknown): boolean {
+  return isRecord(result) && typeof listOf(result['replies_full'])[0] === 'string'
 }
 
 function verdict(getdns: Getdns, id: number, error: unknown, result: unknown): FromChild {

@@ -18,11 +18,13 @@ export interface GetdnsProcessOptions extends Omit<Open, 'kind'> {
   readonly start?: () => ChildProcess
 }
 
+export type Usable = { readonly ok: true } | { readonly ok: false; readonly why: string }
+
 export interface GetdnsProcess {
   /** @param name absolute, with trailing dot; `code` is IANA's number of the type */
   ask(name: string, code: number, signal: AbortSignal): Promise<Word>
   /** Whether getdns could be loaded; why not otherwise. */
-  usable(): Promise<{ readonly ok: true } | { readonly ok: false; readonly why: string }>
+  usable(): Promise<Usable>
   close(): void
 }
 
@@ -30,11 +32,13 @@ interface Running {
   readonly child: ChildProcess
   readonly since: number
   lastHeard: number
-  readonly opened: Promise<{ ok: true } | { ok: false; why: string }>
+  readonly opened: Promise<Usable>
 }
 
 /** Over getdns's own timeout: how much later its word may come before it counts as hung. */
 const GRACE_MS = 1000
+/** Loading native code from a cold disk takes its time. */
+const OPEN_MS = 10_000
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 30_000
 /** A child that lived this long died of something new. */
@@ -74,7 +78,7 @@ export function getdnsProcess(options: GetdnsProcessOptions): GetdnsProcess {
     }
     child.unref()
     child.channel?.unref()
-    const opened = new Promise<{ ok: true } | { ok: false; why: string }>((resolve) => {
+    const opened = new Promise<Usable>((resolve) => {
       child.on('message', (message: FromChild) => {
         one.lastHeard = now()
         if (message.kind === 'opened') resolve({ ok: true })
@@ -142,7 +146,7 @@ export function getdnsProcess(options: GetdnsProcessOptions): GetdnsProcess {
     async usable() {
       if (closed) return { ok: false, why: 'closed' }
       const one = running ?? run()
-      return one === undefined ? { ok: false, why: startFailure } : one.opened
+      return one === undefined ? { ok: false, why: startFailure } : within(OPEN_MS, one.opened)
     },
     close() {
       closed = true
@@ -152,6 +156,20 @@ export function getdnsProcess(options: GetdnsProcessOptions): GetdnsProcess {
       one.child.kill('SIGKILL')
     },
   }
+}
+
+/** The timer also keeps this process alive for as long as somebody waits; the child does not. */
+function within(milliseconds: number, opened: Promise<Usable>): Promise<Usable> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(
+      () => resolve({ ok: false, why: 'the getdns process does not start' }),
+      milliseconds,
+    )
+    void opened.then((usable) => {
+      clearTimeout(timer)
+      resolve(usable)
+    })
+  })
 }
 
 /** The same file beside this one: TypeScript where this one is run from source, else what it was compiled to. */

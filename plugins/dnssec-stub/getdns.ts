@@ -5,7 +5,7 @@
  */
 import { accessSync, constants } from 'node:fs'
 import { createRequire } from 'node:module'
-import { getdnsProcess, type GetdnsProcessOptions } from './getdns-process'
+import { getdnsProcess, type GetdnsProcessOptions, type Usable, type Word } from './getdns-process'
 import {
   failure,
   failureWith,
@@ -37,11 +37,14 @@ export interface GetdnsOptions {
 
 export interface GetdnsResolver extends ClosableResolver {
   /** Whether the package and its library could be loaded; starts the child for it. */
-  usable(): Promise<{ readonly ok: true } | { readonly ok: false; readonly why: string }>
+  usable(): Promise<Usable>
 }
 
 /** Where distributions keep the root's keys; getdns's own default would fetch them from the network. */
 const SYSTEM_ANCHORS: readonly string[] = ['/usr/share/dns/root.key', '/var/lib/unbound/root.key']
+
+/** Each lookup is several questions to the servers at once; more of them were seen to lose datagrams. */
+const MAX_CONCURRENCY = 32
 
 /**
  * Where the optional package is, without loading it.
@@ -69,11 +72,18 @@ export function getdnsResolver(options: GetdnsOptions): GetdnsResolver {
     ...(start === undefined ? {} : { start }),
   })
 
+  /** getdns itself does not ask again when a datagram is lost. */
+  const askTwice = async (name: string, code: number, signal: AbortSignal): Promise<Word> => {
+    const word = await child.ask(name, code, signal)
+    const isLost = word.kind === 'failed' && word.cause === 'timeout' && !signal.aborted
+    return isLost ? child.ask(name, code, signal) : word
+  }
+
   const ask: Ask = async <T extends RecordType>(
     question: Question & { readonly type: T },
     signal: AbortSignal,
   ): Promise<Step<T>> => {
-    const word = await child.ask(`${question.name}.`, TYPE_CODES[question.type], signal)
+    const word = await askTwice(`${question.name}.`, TYPE_CODES[question.type], signal)
     if (word.kind === 'failed') return failure(word.cause, `getdns: ${word.why}`)
     const decoded = decodeMessage(Buffer.from(word.octets))
     if (!decoded.ok) return failure('malformed', `getdns: ${decoded.why}`)
@@ -93,7 +103,10 @@ export function getdnsResolver(options: GetdnsOptions): GetdnsResolver {
       : { ...finding, security: word.validity }
   }
 
-  const resolver = resolverOver(ask, options)
+  const resolver = resolverOver(ask, {
+    deadlineMs: options.deadlineMs,
+    concurrency: Math.min(options.concurrency, MAX_CONCURRENCY),
+  })
   return {
     resolve: (name, type, resolveOptions) => resolver.resolve(name, type, resolveOptions),
     usable: () => child.usable(),

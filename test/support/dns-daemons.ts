@@ -76,6 +76,9 @@ export async function dnsDaemons(
     const start = async (command: string, args: string[], ready: RegExp): Promise<void> => {
       const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
       children.push(child)
+      // A suite that forgets to close must end all the same; the daemons then end with it.
+      child.unref()
+      process.once('exit', () => child.kill('SIGTERM'))
       await saying(child, ready, log)
     }
     await start('nsd', ['-d', '-c', join(dir, 'nsd.conf')], /nsd started/)
