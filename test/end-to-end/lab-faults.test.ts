@@ -8,7 +8,7 @@ import { type Fault, Lab, type Receiver } from '../support/lab'
 const silenceIn = (steps: readonly unknown[]) => (steps.includes('silent') ? 300 : 8_000)
 
 /** What the receiver did at each step, up to the first that failed. */
-async function walk(address: string, silence: number): Promise<readonly string[]> {
+async function walk(address: string, silence: number, goodbye = false): Promise<readonly string[]> {
   const steps: string[] = []
   let socket: Socket = connect(25, address)
   const say = async (line: string | undefined, wanted: RegExp): Promise<boolean> => {
@@ -36,6 +36,8 @@ async function walk(address: string, silence: number): Promise<readonly string[]
       'Subject: x\r\n\r\nx\r\n.',
     ]
     for (const line of transaction) if (!(await say(line, /^[23]/))) return steps
+    // Only where a fault shows here; elsewhere the walk ends with the message.
+    if (goodbye) await say('QUIT', /^221/)
     return steps
   } finally {
     socket.destroy()
@@ -154,6 +156,13 @@ const expected: Readonly<Record<Fault, readonly (string | RegExp)[]>> = {
   'reset-in-data': [...ADDRESSED, 'reset'],
   'data-451': [...ADDRESSED, '451 4.3.0 could not store it'],
   'hang-after-data': [...ADDRESSED, 'silent'],
+  'reset-on-connect': ['reset'],
+  'reset-at-mail': [...IN_TLS, 'reset'],
+  'data-command-451': [...ADDRESSED.slice(0, -1), '451 4.3.0 no data now'],
+  'data-554': [...ADDRESSED, '554 5.6.0 not that'],
+  // The reply may or may not outrun the reset.
+  'reset-after-stored': [...ADDRESSED, /^250 2\.0\.0 stored$|reset/],
+  'reset-at-quit': [...ADDRESSED, '250 2.0.0 stored', 'reset'],
 }
 
 describe('a receiver of the lab with the fault', function () {
@@ -180,13 +189,14 @@ describe('a receiver of the lab with the fault', function () {
     it(fault, async () => {
       receiver.fault = fault as Fault
       const messages = receiver.messages.entries.length
-      const seen = await walk(address, silenceIn(steps))
+      const seen = await walk(address, silenceIn(steps), fault === 'reset-at-quit')
       assert.equal(seen.length, steps.length, seen.join('\n'))
       for (const [i, step] of steps.entries()) {
         if (typeof step === 'string') assert.equal(seen[i], step)
         else assert.match(seen[i] ?? '', step)
       }
-      const stored = seen.includes('250 2.0.0 stored') || fault === 'hang-after-data'
+      const stored =
+        seen.includes('250 2.0.0 stored') || /^(hang-after-data|reset-after-stored)$/.test(fault)
       assert.equal(receiver.messages.entries.length - messages, stored ? 1 : 0)
       assert.doesNotMatch(receiver.cleartext, /MAIL FROM/)
     })

@@ -13,6 +13,9 @@ export interface Envelope {
 export interface DialogueSettings {
   readonly name: string
   readonly extensions: readonly string[]
+  readonly securedExtensions: readonly string[]
+  readonly banner: readonly string[]
+  readonly unknownRecipients: readonly string[]
   readonly socket: Socket
   readonly fault: () => Fault
   readonly offersTls: () => boolean
@@ -52,6 +55,7 @@ export class Dialogue {
   greet(): void {
     const faults: Misdeeds = {
       'drop-on-connect': () => this.#socket.destroy(),
+      'reset-on-connect': () => this.settings.socket.resetAndDestroy(),
       'hang-greeting': () => undefined,
       'greeting-421': () => this.#socket.end(`421 4.3.2 ${this.settings.name} shuts down${CRLF}`),
       'greeting-554': () => {
@@ -66,7 +70,10 @@ export class Dialogue {
     }
     const fault = faults[this.#fault]
     if (fault) fault()
-    else this.#reply(`220 ${this.settings.name} ESMTP`)
+    else {
+      const { banner, name } = this.settings
+      this.#reply(...banner.map((line) => `220-${line}`), `220 ${name} ESMTP`)
+    }
   }
 
   #greetForever(): void {
@@ -125,7 +132,8 @@ export class Dialogue {
         this.#reply('250 2.0.0 OK')
         return
       case 'QUIT':
-        this.#socket.end(`221 2.0.0 bye${CRLF}`)
+        if (this.#fault === 'reset-at-quit') this.settings.socket.resetAndDestroy()
+        else this.#socket.end(`221 2.0.0 bye${CRLF}`)
         return
       default:
         this.#reply('500 5.5.2 what?')
@@ -143,7 +151,8 @@ export class Dialogue {
       return
     }
     this.settings.greeted(as)
-    const keywords = [...this.settings.extensions]
+    const { extensions, securedExtensions } = this.settings
+    const keywords = [...(this.#secured ? securedExtensions : extensions)]
     if (this.#offersTls) keywords.unshift('STARTTLS')
     const lines = [this.settings.name, ...keywords]
     this.#reply(...lines.map((text, i) => `250${i + 1 < lines.length ? '-' : ' '}${text}`))
@@ -198,7 +207,8 @@ export class Dialogue {
   }
 
   #mail(rest: string): void {
-    if (this.#fault === 'mail-450') this.#reply('450 4.3.0 not now')
+    if (this.#fault === 'reset-at-mail') this.settings.socket.resetAndDestroy()
+    else if (this.#fault === 'mail-450') this.#reply('450 4.3.0 not now')
     else if (this.#fault === 'mail-550') this.#reply('550 5.7.1 not from you')
     else {
       const [, from = '', parameters = ''] = /^FROM:\s*<([^>]*)>\s*(.*)$/i.exec(rest) ?? []
@@ -214,11 +224,13 @@ export class Dialogue {
       return
     }
     const others = transaction.to.length > 0
-    if (this.#fault === 'rcpt-550') this.#reply('550 5.1.1 no such user')
+    const recipient = /<([^>]*)>/.exec(rest)?.[1] ?? ''
+    if (this.#fault === 'rcpt-550' || this.settings.unknownRecipients.includes(recipient))
+      this.#reply('550 5.1.1 no such user')
     else if (this.#fault === 'rcpt-450' || (this.#fault === 'rcpt-450-but-one' && others)) {
       this.#reply('450 4.2.1 mailbox busy')
     } else {
-      transaction.to.push(/<([^>]*)>/.exec(rest)?.[1] ?? '')
+      transaction.to.push(recipient)
       this.#reply('250 2.1.5 OK')
     }
   }
@@ -226,6 +238,10 @@ export class Dialogue {
   #data(): void {
     if (this.#transaction === undefined || this.#transaction.to.length === 0) {
       this.#reply('503 5.5.1 RCPT first')
+      return
+    }
+    if (this.#fault === 'data-command-451') {
+      this.#reply('451 4.3.0 no data now')
       return
     }
     this.#inData = true
@@ -250,7 +266,15 @@ export class Dialogue {
       this.#reply('451 4.3.0 could not store it')
       return
     }
+    if (this.#fault === 'data-554') {
+      this.#reply('554 5.6.0 not that')
+      return
+    }
     this.settings.received({ ...transaction, text: stuffed.replace(/^\./gm, '') })
     if (this.#fault !== 'hang-after-data') this.#reply('250 2.0.0 stored')
+    if (this.#fault === 'reset-after-stored') {
+      // Behind the reply: what is written first arrives first.
+      this.#socket.write('', () => this.settings.socket.resetAndDestroy())
+    }
   }
 }

@@ -10,12 +10,13 @@ import * as packet from 'dns-packet'
 import { closed, Daemon, run } from './daemon'
 import { PATIENCE } from './journal'
 import { addresses } from './namespace'
-import { trustAnchor, writeZones, type Zones } from './zones'
+import { trustAnchor, writeZones, type WrittenZones, type Zones } from './zones'
 
 /** The authoritative side. */
 export class NameServer {
   #daemon: Daemon | undefined
   #serial = 1
+  readonly #written: WrittenZones = new Map()
 
   constructor(private readonly folder: string) {}
 
@@ -28,7 +29,7 @@ export class NameServer {
   /** Puts these zones in place of the former ones, and resolves when they are served. */
   async serve(zones: Zones): Promise<void> {
     await mkdir(this.folder, { recursive: true })
-    const written = await writeZones(this.folder, zones, this.#serial++)
+    const written = await writeZones(this.folder, zones, this.#serial++, this.#written)
     const configuration = join(this.folder, 'nsd.conf')
     await writeFile(
       configuration,

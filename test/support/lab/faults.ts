@@ -4,6 +4,8 @@ export type Fault =
   | 'none'
   /** Closes as soon as the connection is there. */
   | 'drop-on-connect'
+  /** A TCP reset as soon as the connection is there. */
+  | 'reset-on-connect'
   /** Never says a word. */
   | 'hang-greeting'
   | 'greeting-421'
@@ -36,6 +38,8 @@ export type Fault =
   | 'reset-after-tls'
   /** Offers STARTTLS again inside TLS. */
   | 'starttls-again'
+  /** A TCP reset instead of an answer to MAIL. */
+  | 'reset-at-mail'
   | 'mail-450'
   | 'mail-550'
   | 'rcpt-450'
@@ -44,6 +48,13 @@ export type Fault =
   | 'rcpt-450-but-one'
   /** A TCP reset in the middle of the message. */
   | 'reset-in-data'
+  /** Refuses DATA itself. */
+  | 'data-command-451'
   | 'data-451'
+  | 'data-554'
+  /** A TCP reset behind the 250 for the message. */
+  | 'reset-after-stored'
+  /** A TCP reset instead of an answer to QUIT. */
+  | 'reset-at-quit'
   /** Takes the message and never says so. */
   | 'hang-after-data'

@@ -214,7 +214,9 @@ export class Haraka {
 
   /** Resolves when the queue holds as many messages as this; Haraka removes files after it has told of the outcome. */
   async queueHolds(count: number, timeout = PATIENCE): Promise<void> {
-    const changes = watch(join(this.folder, 'queue'), { signal: AbortSignal.timeout(timeout) })
+    const done = new AbortController()
+    const signal = AbortSignal.any([done.signal, AbortSignal.timeout(timeout)])
+    const changes = watch(join(this.folder, 'queue'), { signal })
     const iterator = changes[Symbol.asyncIterator]()
     // Asked for before each look, so that no change falls between.
     for (let change = iterator.next(); ; change = iterator.next()) {
@@ -225,7 +227,7 @@ export class Haraka {
         throw new Error(`waited for ${count} messages in the queue; it holds\n  ${held}`, { cause })
       })
     }
-    await iterator.return?.()
+    done.abort()
   }
 
   get exited(): Promise<Exit> {

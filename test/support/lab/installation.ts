@@ -4,7 +4,8 @@ import { join, resolve } from 'node:path'
 import { run } from './daemon'
 
 const repository = resolve(__dirname, '../../..')
-const labPlugin = join(__dirname, 'haraka-plugin-lab')
+/** Not all of them get loaded: that is for config/plugins to say. */
+const labPlugins = ['haraka-plugin-lab', 'haraka-plugin-lab-meddler']
 const packageName = 'haraka-plugin-tls-policy'
 
 /** `linked`: a symbolic link to this repository. `packed`: unpacked from what `npm pack` would publish. */
@@ -17,7 +18,7 @@ export async function installPlugins(
 ): Promise<void> {
   const modules = join(folder, 'node_modules')
   await mkdir(modules)
-  await symlink(labPlugin, join(modules, 'haraka-plugin-lab'))
+  for (const name of labPlugins) await symlink(join(__dirname, name), join(modules, name))
   if (tlsPolicy === undefined) return
   await build()
   if (tlsPolicy === 'linked') await symlink(repository, join(modules, packageName))

@@ -27,6 +27,14 @@ export interface ReceiverSettings {
   readonly fault?: Fault
   /** EHLO keywords beside STARTTLS; default `8BITMIME`, `SMTPUTF8`. */
   readonly extensions?: readonly string[]
+  /** EHLO keywords inside TLS; default those of `extensions`. */
+  readonly securedExtensions?: readonly string[]
+  /** Asks clients for a certificate, and takes any or none. */
+  readonly requestCert?: boolean
+  /** Lines of the greeting before its last. */
+  readonly banner?: readonly string[]
+  /** Addresses that it answers 550. */
+  readonly unknownRecipients?: readonly string[]
 }
 
 /** One connection. Fields fill up while it lasts. */
@@ -41,6 +49,8 @@ export interface Session {
     readonly servername: string | undefined
     readonly protocol: string
     readonly cipher: string
+    /** SHA-256 fingerprint of the client's certificate, where it was asked for one and showed one. */
+    readonly clientFingerprint: string | undefined
   }
   /** Arguments of EHLO and HELO, in order. */
   readonly greetings: string[]
@@ -136,6 +146,9 @@ export class Receiver {
     const dialogue = new Dialogue({
       name,
       extensions,
+      securedExtensions: this.settings.securedExtensions ?? extensions,
+      banner: this.settings.banner ?? [],
+      unknownRecipients: this.settings.unknownRecipients ?? [],
       socket,
       fault: () => this.fault,
       offersTls: () => this.certificate !== undefined,
@@ -173,6 +186,9 @@ export class Receiver {
         servername: typeof named === 'string' ? named : undefined,
         protocol: tls.getProtocol() ?? '',
         cipher: tls.getCipher().name,
+        clientFingerprint: this.settings.requestCert
+          ? tls.getPeerX509Certificate()?.fingerprint256
+          : undefined,
       }
       this.sessions.touch()
       then(tls)
@@ -195,6 +211,8 @@ export class Receiver {
       createSecureContext({ ...pemOf(presented), ...versions })
     const named = this.settings.certificates ?? {}
     return {
+      requestCert: this.settings.requestCert ?? false,
+      rejectUnauthorized: false,
       secureContext: contextFor(certificate),
       SNICallback: (servername, done) => {
         const presented = named[servername.toLowerCase()]

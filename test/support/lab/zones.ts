@@ -30,6 +30,9 @@ interface SignedZone {
   readonly file: string
 }
 
+/** What was written last, by zone: text and faults in one string. A zone that is as it was needs no new signatures. */
+export type WrittenZones = Map<string, { readonly made: string; readonly zone: SignedZone }>
+
 const serverNames = {
   answers: 'ns.test.',
   silent: 'ns-silent.test.',
@@ -90,6 +93,7 @@ export async function trustAnchor(folder: string): Promise<string> {
 /**
  * Writes and signs the root, `test.` and the given zones.
  * @param serial higher than at the last call.
+ * @param written what earlier calls wrote into this folder; is brought up to date.
  * @returns those that our name server is to serve, by absolute name.
  * @throws Error when a record is no good; the signer's words are in the message.
  */
@@ -97,6 +101,7 @@ export async function writeZones(
   folder: string,
   zones: Zones,
   serial: number,
+  written: WrittenZones = new Map(),
 ): Promise<readonly SignedZone[]> {
   const all = new Map<string, ZoneSettings>([
     ['', { security: 'signed', records: [`ns.test. A ${addresses.nameServer}`] }],
@@ -111,16 +116,32 @@ export async function writeZones(
   const served = [...all].filter(([, settings]) => (settings.server ?? 'answers') === 'answers')
   return Promise.all(
     served.map(async ([name, settings]) => {
-      const file = join(folder, `${fileName(name)}.zone`)
-      await writeFile(file, zoneText(name, settings, below.get(name) ?? [], serial))
-      if (settings.security === 'unsigned') return { name: absolute(name), file }
-      const signed = `${file}.signed`
-      const key = await keyOf(folder, name)
-      await run('ldns-signzone', ['-o', absolute(name), '-f', signed, file, key])
-      await breakSignatures(signed, name, settings.brokenSignatures ?? [])
-      return { name: absolute(name), file: signed }
+      const delegations = below.get(name) ?? []
+      const made = zoneText(name, settings, delegations, 0) + JSON.stringify(settings)
+      const known = written.get(name)
+      if (known?.made === made) return known.zone
+      const text = zoneText(name, settings, delegations, serial)
+      const zone = await writeZone(folder, name, settings, text)
+      written.set(name, { made, zone })
+      return zone
     }),
   )
+}
+
+async function writeZone(
+  folder: string,
+  name: string,
+  settings: ZoneSettings,
+  text: string,
+): Promise<SignedZone> {
+  const file = join(folder, `${fileName(name)}.zone`)
+  await writeFile(file, text)
+  if (settings.security === 'unsigned') return { name: absolute(name), file }
+  const signed = `${file}.signed`
+  const key = await keyOf(folder, name)
+  await run('ldns-signzone', ['-o', absolute(name), '-f', signed, file, key])
+  await breakSignatures(signed, name, settings.brokenSignatures ?? [])
+  return { name: absolute(name), file: signed }
 }
 
 function zoneText(

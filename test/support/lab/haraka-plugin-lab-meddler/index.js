@@ -1,0 +1,55 @@
+'use strict'
+/**
+ * Another plugin, as operators have them: answers get_mx, well or badly. What it does with which recipient domain stands in
+ * config/meddler.json: { "a.test": { "do": "route", "answer": … } }. Domains that are not listed it leaves alone.
+ */
+
+const { deny, denysoft, ok } = require('haraka-constants')
+
+exports.register = function () {
+  this.register_hook('send_email', 'before')
+  this.register_hook('get_mx', 'route')
+}
+
+exports.before = function (next, hmail) {
+  if (this.ruleFor(hmail.todo.domain).do === 'poison') this.poison(hmail)
+  next()
+}
+
+exports.route = function (next, hmail, domain) {
+  const { do: deed, answer } = this.ruleFor(domain)
+  switch (deed) {
+    case 'throw':
+      throw new Error('the meddler throws')
+    case 'deny':
+      return next(deny, 'the meddler says no')
+    case 'denysoft':
+      return next(denysoft, 'the meddler says not now')
+    case 'hang':
+      return undefined
+    case 'route':
+      return next(ok, answer)
+    default:
+      return next()
+  }
+}
+
+exports.ruleFor = function (domain) {
+  return this.config.get('meddler.json')[domain] ?? {}
+}
+
+/** Reading the domain throws until Haraka has deferred the message once. */
+exports.poison = function (hmail) {
+  const { domain } = hmail.todo
+  let reads = 0
+  Object.defineProperty(hmail.todo, 'domain', {
+    configurable: true,
+    enumerable: true,
+    get() {
+      reads += 1
+      // Haraka's own reading, for the argument of get_mx, comes first.
+      if (reads > 1 && hmail.num_failures === 0) throw new Error('the domain is poisoned')
+      return domain
+    },
+  })
+}
