@@ -1,0 +1,586 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { decide } from '../../../plugins/delivery/decide'
+import {
+  gatherForDomain,
+  gatherForRoute,
+  MOST_ADDRESSES,
+  MOST_HOSTS,
+} from '../../../plugins/delivery/gather'
+import type { Questions, Sources } from '../../../plugins/delivery/gather'
+import type { Facts, Requirement } from '../../../plugins/delivery/types'
+import type { StsLookup, StsPolicies } from '../../../plugins/mta-sts/types'
+import { policy, rules } from '../../support/facts'
+import {
+  failed,
+  hang,
+  insecure,
+  mx,
+  nodata,
+  nxdomain,
+  scriptedResolver,
+  secure,
+  tlsa,
+} from '../../support/scripted-resolver'
+import type { ScriptedResolver, Zone } from '../../support/scripted-resolver'
+
+const DIGEST = 'ab'.repeat(32)
+const address = (host = '192.0.2.1') => ({ A: secure(host) })
+const pinned = { TLSA: secure(tlsa(3, 1, 1, DIGEST)) }
+
+/** The fixture of the conformance rows. */
+const twoHosts: Zone = {
+  'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test'), mx(20, 'mx2.rcpt.test')) },
+  'mx1.rcpt.test': address('192.0.2.1'),
+  'mx2.rcpt.test': address('192.0.2.2'),
+}
+
+const noSts: StsPolicies = { lookup: () => Promise.resolve({ kind: 'none' }) }
+const NOBODY = 'here.test'
+
+function sources(resolver: ScriptedResolver, changes: Partial<Sources> = {}): Sources {
+  return { resolver, sts: noSts, isLocal: () => Promise.resolve(false), ...changes }
+}
+
+function questions(changes: Partial<Questions> = {}): Questions {
+  return {
+    askDane: true,
+    askSts: true,
+    insecureMx: 'honour',
+    digests: ['sha512', 'sha256'],
+    recheck: false,
+    dnsSignal: new AbortController().signal,
+    stsSignal: new AbortController().signal,
+    ...changes,
+  }
+}
+
+interface Run {
+  readonly facts: Facts
+  readonly resolver: ScriptedResolver
+}
+
+async function gather(
+  zone: Zone,
+  asked: Partial<Questions> = {},
+  changes: Partial<Sources> = {},
+  nextHop = 'rcpt.test',
+): Promise<Run> {
+  const resolver = scriptedResolver(zone)
+  const facts = await gatherForDomain(nextHop, sources(resolver, changes), questions(asked))
+  return { facts, resolver }
+}
+
+function requirements(facts: Facts): readonly Requirement[] {
+  const { outcome } = decide(facts, rules(), () => 0)
+  assert.ok(outcome.kind === 'hosts')
+  return outcome.hosts.map(({ requirement }) => requirement)
+}
+
+function typesAsked({ resolver }: Run): ReadonlySet<string> {
+  return new Set(resolver.questions.map(({ type }) => type))
+}
+
+describe('gather: MX', () => {
+  it('DNS-22 asks for MX, then for addresses, and for TLSA only when the addresses are there', async () => {
+    const answered: string[] = []
+    const zone: Zone = {
+      'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': {
+        A: async () => {
+          await new Promise(setImmediate)
+          answered.push('A')
+          return secure('192.0.2.1')
+        },
+        AAAA: async () => {
+          await new Promise(setImmediate)
+          answered.push('AAAA')
+          return secure('2001:db8::1')
+        },
+      },
+      '_25._tcp.mx1.rcpt.test': {
+        TLSA: () => {
+          answered.push('TLSA')
+          return pinned.TLSA
+        },
+      },
+    }
+    const { facts, resolver } = await gather(zone)
+    assert.deepEqual([...answered].sort(), ['A', 'AAAA', 'TLSA'])
+    assert.equal(answered.at(-1), 'TLSA')
+    assert.equal(resolver.log()[0], 'rcpt.test MX')
+    assert.deepEqual(facts.hosts[0]?.addresses, {
+      kind: 'resolved',
+      list: ['2001:db8::1', '192.0.2.1'],
+    })
+  })
+
+  it('DNS-10 a domain with MX records is never its own host, not even when they lead nowhere', async () => {
+    const run = await gather({
+      'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')), ...address() },
+      'mx1.rcpt.test': {},
+    })
+    assert.deepEqual(
+      run.facts.hosts.map(({ host, addresses }) => [host, addresses.kind]),
+      [['mx1.rcpt.test', 'none']],
+    )
+    assert.equal(run.resolver.asked('rcpt.test', 'A'), 0)
+    assert.deepEqual(
+      requirements(run.facts).map((requirement) => requirement.level),
+      ['refuse'],
+    )
+  })
+
+  it('DNS-09 DNS-12 no MX: the domain is its own host, and a failed address lookup is a failure', async () => {
+    const fine = await gather({ 'rcpt.test': address() })
+    assert.deepEqual(fine.facts.mx, { kind: 'implicit', security: 'secure' })
+    assert.equal(fine.facts.hosts[0]?.host, 'rcpt.test')
+    assert.equal(fine.resolver.asked('_25._tcp.rcpt.test', 'TLSA'), 1)
+
+    const broken = await gather({ 'rcpt.test': { A: failed(), AAAA: failed() } })
+    assert.equal(broken.facts.hosts[0]?.addresses.kind, 'failed')
+    const [requirement] = requirements(broken.facts)
+    assert.ok(requirement?.level === 'refuse' && requirement.reason === 'address-lookup-failed')
+  })
+
+  it('DNS-12 one family denied and the other failed is a failure, never "no address"', async () => {
+    for (const zone of [
+      { A: nodata(), AAAA: failed() },
+      { A: failed(), AAAA: nodata() },
+    ]) {
+      const { facts } = await gather({ 'rcpt.test': zone })
+      assert.equal(facts.hosts[0]?.addresses.kind, 'failed')
+    }
+  })
+
+  it('DNS-07 a failed MX lookup asks for nothing more', async () => {
+    const { facts, resolver } = await gather({ 'rcpt.test': { MX: failed(), ...address() } })
+    assert.equal(facts.mx.kind, 'failed')
+    assert.deepEqual(resolver.log(), ['rcpt.test MX'])
+    assert.deepEqual(facts.sts, { kind: 'not-asked' })
+  })
+
+  for (const [title, records] of [
+    ['DNS-27 preference 0', [mx(0, '')]],
+    ['DNS-28 another preference', [mx(10, '')]],
+    ['DNS-28 twice', [mx(0, ''), mx(10, '')]],
+  ] as const) {
+    it(`${title}: "." alone is a null MX, and no address is looked up`, async () => {
+      const { facts, resolver } = await gather({
+        'rcpt.test': { MX: secure(...records), ...address() },
+      })
+      assert.deepEqual(facts.mx, { kind: 'null-mx' })
+      assert.deepEqual(resolver.log(), ['rcpt.test MX'])
+    })
+  }
+
+  it('DNS-29 "." beside other MX records is dropped', async () => {
+    const { facts } = await gather({
+      ...twoHosts,
+      'rcpt.test': { MX: secure(mx(0, ''), mx(10, 'mx1.rcpt.test')) },
+    })
+    assert.deepEqual(
+      facts.hosts.map(({ host }) => host),
+      ['mx1.rcpt.test'],
+    )
+  })
+
+  it('DNS-30 a null MX holds whether secure or not; a bogus one is a failed lookup', async () => {
+    const kindOf = async (MX: NonNullable<Zone[string]['MX']>) =>
+      (await gather({ 'rcpt.test': { MX } })).facts.mx.kind
+    assert.equal(await kindOf(secure(mx(0, ''))), 'null-mx')
+    assert.equal(await kindOf(insecure(mx(0, ''))), 'null-mx')
+    assert.equal(await kindOf(failed('bogus')), 'failed')
+  })
+
+  it('DNS-08 NXDOMAIN keeps its security', async () => {
+    const { facts } = await gather({ 'rcpt.test': { MX: nxdomain('insecure') } })
+    assert.deepEqual(facts.mx, { kind: 'nxdomain', security: 'insecure' })
+  })
+
+  for (const literal of ['192.0.2.9', '2001:db8::9']) {
+    it(`DNS-34 an MX record that names ${literal}: contacted, no lookup, no DANE, no match in an STS policy`, async () => {
+      const zone: Zone = { 'rcpt.test': { MX: secure(mx(10, literal)) } }
+      const { facts, resolver } = await gather(zone)
+      assert.deepEqual(resolver.log(), ['rcpt.test MX'])
+      assert.deepEqual(facts.hosts[0]?.addresses, { kind: 'resolved', list: [literal] })
+      assert.deepEqual(facts.hosts[0]?.tlsa, { kind: 'not-asked' })
+      assert.equal(requirements(facts)[0]?.level, 'opportunistic')
+
+      const [underSts] = requirements({ ...facts, sts: policy('enforce', ['*.0.2.9', literal]) })
+      assert.ok(underSts?.level === 'refuse' && underSts.reason === 'sts-mx-not-listed')
+    })
+  }
+
+  it('DNS-18 AUTH-15 aliases at the next-hop domain: the expanded name is kept', async () => {
+    const { facts } = await gather({
+      'rcpt.test': { CNAME: secure('real.test') },
+      'real.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': address(),
+    })
+    assert.equal(facts.nextHopExpanded, 'real.test')
+    assert.ok(facts.mx.kind === 'mx' && facts.mx.security === 'secure')
+  })
+
+  it('DNS-19 an insecure alias on the way makes the MX records insecure', async () => {
+    const { facts } = await gather({
+      'rcpt.test': { CNAME: insecure('real.test') },
+      'real.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': address(),
+    })
+    assert.ok(facts.mx.kind === 'mx' && facts.mx.security === 'insecure')
+  })
+
+  it('a host named twice is one host, with its better preference', async () => {
+    const { facts, resolver } = await gather({
+      ...twoHosts,
+      'rcpt.test': {
+        MX: secure(mx(30, 'mx1.rcpt.test'), mx(20, 'mx2.rcpt.test'), mx(10, 'mx1.rcpt.test')),
+      },
+    })
+    assert.deepEqual(
+      facts.hosts.map(({ host, preference }) => [host, preference]),
+      [
+        ['mx1.rcpt.test', 10],
+        ['mx2.rcpt.test', 20],
+      ],
+    )
+    assert.equal(resolver.asked('mx1.rcpt.test', 'A'), 1)
+    assert.equal(resolver.asked('_25._tcp.mx1.rcpt.test', 'TLSA'), 1)
+  })
+
+  it('500 MX records: only the best are looked at', async () => {
+    const records = Array.from({ length: 500 }, (_, i) => mx(500 - i, `h${500 - i}.rcpt.test`))
+    const { facts, resolver } = await gather({ 'rcpt.test': { MX: secure(...records) } })
+    assert.deepEqual(
+      facts.hosts.map(({ preference }) => preference),
+      Array.from({ length: MOST_HOSTS }, (_, i) => i + 1),
+    )
+    assert.equal(resolver.questions.length, 1 + 2 * MOST_HOSTS)
+  })
+
+  it('500 addresses of one host: so many of each family, IPv6 first', async () => {
+    const range = Array.from({ length: 250 }, (_, i) => i + 1)
+    const { facts } = await gather({
+      'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': {
+        A: secure(...range.map((i) => `192.0.2.${i}`)),
+        AAAA: secure(...range.map((i) => `2001:db8::${i.toString(16)}`)),
+      },
+    })
+    const found = facts.hosts[0]?.addresses
+    assert.ok(found?.kind === 'resolved')
+    assert.equal(found.list.length, 2 * MOST_ADDRESSES)
+    assert.ok(found.list.slice(0, MOST_ADDRESSES).every((text) => text.includes(':')))
+    assert.ok(found.list.slice(MOST_ADDRESSES).every((text) => text.includes('.')))
+  })
+})
+
+describe('gather: hosts', () => {
+  it('DNS-25 one family answers and the other fails: resolved by the one that answered', async () => {
+    for (const zone of [
+      { A: secure('192.0.2.1'), AAAA: failed() },
+      { A: failed(), AAAA: secure('2001:db8::1') },
+    ]) {
+      const { facts } = await gather({
+        'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+        'mx1.rcpt.test': zone,
+        '_25._tcp.mx1.rcpt.test': pinned,
+      })
+      const [host] = facts.hosts
+      assert.ok(host?.addresses.kind === 'resolved' && host.addresses.list.length === 1)
+      assert.equal(host.tlsa.kind, 'usable')
+    }
+  })
+
+  it('DNS-26 one family secure, the other not: the TLSA records hold for every address', async () => {
+    const { facts } = await gather({
+      'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': { A: secure('192.0.2.1'), AAAA: insecure('2001:db8::1') },
+      '_25._tcp.mx1.rcpt.test': pinned,
+    })
+    const { outcome } = decide(facts, rules(), () => 0)
+    assert.ok(outcome.kind === 'hosts')
+    const [planned] = outcome.hosts
+    assert.deepEqual(planned?.addresses, ['2001:db8::1', '192.0.2.1'])
+    assert.ok(planned.requirement.level === 'authenticate' && planned.requirement.dane)
+  })
+
+  it('DNS-11 DNS-24 TLSA-25 trouble with one host is no trouble with the other', async () => {
+    const troubles: readonly Zone[] = [
+      { 'mx2.rcpt.test': { A: failed(), AAAA: failed() } },
+      { 'mx2.rcpt.test': {} },
+      { '_25._tcp.mx2.rcpt.test': { TLSA: failed('bogus') } },
+    ]
+    for (const trouble of troubles) {
+      const { facts } = await gather({
+        ...twoHosts,
+        '_25._tcp.mx1.rcpt.test': pinned,
+        ...trouble,
+      })
+      const [first, second] = requirements(facts)
+      assert.equal(first?.level, 'authenticate')
+      assert.equal(second?.level, 'refuse')
+    }
+  })
+
+  it('DNS-24 a host without address is asked for no TLSA', async () => {
+    const run = await gather({ 'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')) } })
+    assert.equal(run.facts.hosts[0]?.addresses.kind, 'none')
+    assert.ok(!typesAsked(run).has('TLSA'))
+  })
+
+  it('TLSA-20 all addresses of a host share one TLSA lookup', async () => {
+    const { resolver } = await gather({
+      'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': { A: secure('192.0.2.1', '192.0.2.2'), AAAA: secure('2001:db8::1') },
+      '_25._tcp.mx1.rcpt.test': pinned,
+    })
+    assert.equal(resolver.asked('_25._tcp.mx1.rcpt.test', 'TLSA'), 1)
+  })
+
+  it('DNS-14 a host with one address of ours is local; a route never is', async () => {
+    const resolver = scriptedResolver({
+      'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': { A: secure('192.0.2.1', '192.0.2.2') },
+    })
+    const isLocal = (text: string) => Promise.resolve(text === '192.0.2.2')
+    const given = sources(resolver, { isLocal })
+    const byMx = await gatherForDomain('rcpt.test', given, questions())
+    assert.equal(byMx.hosts[0]?.local, true)
+    const byRoute = await gatherForRoute({ host: 'mx1.rcpt.test', port: 25 }, given, questions())
+    assert.equal(byRoute.hosts[0]?.local, false)
+  })
+
+  it('AUTH-41 DANE switched off: no TLSA lookup at all', async () => {
+    const run = await gather({ ...twoHosts, '_25._tcp.mx1.rcpt.test': pinned }, { askDane: false })
+    assert.ok(!typesAsked(run).has('TLSA'))
+    assert.deepEqual(run.facts.hosts[0]?.tlsa, { kind: 'not-asked' })
+  })
+
+  for (const [insecureMx, times] of [
+    ['honour', 1],
+    ['ignore', 0],
+  ] as const) {
+    it(`DNS-15 insecure MX, insecure_mx=${insecureMx}: TLSA asked ${times} times`, async () => {
+      const { resolver } = await gather(
+        {
+          'rcpt.test': { MX: insecure(mx(10, 'mx1.rcpt.test')) },
+          'mx1.rcpt.test': address(),
+          '_25._tcp.mx1.rcpt.test': pinned,
+        },
+        { insecureMx },
+      )
+      assert.equal(resolver.asked('_25._tcp.mx1.rcpt.test', 'TLSA'), times)
+    })
+  }
+})
+
+describe('gather: MTA-STS beside MX', () => {
+  function recording(answer: StsLookup): StsPolicies & { readonly asked: string[] } {
+    const asked: string[] = []
+    return {
+      asked,
+      lookup: (domain) => {
+        asked.push(domain)
+        return Promise.resolve(answer)
+      },
+    }
+  }
+
+  it('SD-25 the policy is looked up while the MX lookup is under way', async () => {
+    const order: string[] = []
+    const { facts } = await gather(
+      {
+        ...twoHosts,
+        'rcpt.test': {
+          MX: async () => {
+            order.push('MX asked')
+            await new Promise(setImmediate)
+            order.push('MX answered')
+            return secure(mx(10, 'mx1.rcpt.test'))
+          },
+        },
+      },
+      {},
+      {
+        sts: {
+          lookup: () => {
+            order.push('STS asked')
+            return Promise.resolve(policy('enforce'))
+          },
+        },
+      },
+    )
+    assert.ok(order.indexOf('STS asked') < order.indexOf('MX answered'), order.join(', '))
+    assert.equal(facts.sts.kind, 'policy')
+  })
+
+  it('SD-21 the policy domain is the next-hop as addressed, not where its alias leads', async () => {
+    const sts = recording({ kind: 'none' })
+    await gather(
+      { 'rcpt.test': { CNAME: secure('real.test') }, 'real.test': address() },
+      {},
+      { sts },
+    )
+    assert.deepEqual(sts.asked, ['rcpt.test'])
+  })
+
+  it('where no host is left, no policy is waited for', async () => {
+    for (const MX of [failed(), nxdomain(), secure(mx(0, ''))]) {
+      const sts: StsPolicies = { lookup: () => new Promise(() => undefined) }
+      const { facts } = await gather({ 'rcpt.test': { MX } }, {}, { sts })
+      assert.deepEqual(facts.sts, { kind: 'not-asked' })
+    }
+  })
+
+  it('MTA-STS switched off: not asked', async () => {
+    const sts = recording(policy('enforce'))
+    const { facts } = await gather(twoHosts, { askSts: false }, { sts })
+    assert.deepEqual(sts.asked, [])
+    assert.deepEqual(facts.sts, { kind: 'not-asked' })
+  })
+})
+
+describe('gather: an operator’s route', () => {
+  const relay: Zone = {
+    'relay.isp.test': { ...address(), MX: secure(mx(10, 'elsewhere.test')) },
+    '_587._tcp.relay.isp.test': pinned,
+    '_25._tcp.relay.isp.test': { TLSA: failed() },
+  }
+
+  it('RL-02 TLSA-02 the relay’s own name and port, and no MX lookup', async () => {
+    const resolver = scriptedResolver(relay)
+    const route = { host: 'relay.isp.test', port: 587 }
+    const facts = await gatherForRoute(route, sources(resolver), questions())
+    assert.deepEqual(resolver.log().sort(), [
+      '_587._tcp.relay.isp.test TLSA',
+      'relay.isp.test A',
+      'relay.isp.test AAAA',
+    ])
+    const [requirement] = requirements(facts)
+    assert.ok(requirement?.level === 'authenticate' && requirement.dane)
+    assert.deepEqual(requirement.dane.references, ['relay.isp.test'])
+    assert.equal(facts.hosts[0]?.port, 587)
+  })
+
+  it('RL-01 the policy domain is the relay; the recipient’s is not asked', async () => {
+    const asked: string[] = []
+    const sts: StsPolicies = {
+      lookup: (domain) => {
+        asked.push(domain)
+        return Promise.resolve({ kind: 'none' })
+      },
+    }
+    const resolver = scriptedResolver(relay)
+    await gatherForRoute(
+      { host: 'relay.isp.test', port: 25 },
+      sources(resolver, { sts }),
+      questions(),
+    )
+    assert.deepEqual(asked, ['relay.isp.test'])
+  })
+
+  it('TLSA-05 AUTH-17 a relay that is an alias: the expanded name is the base, its own name still counts', async () => {
+    const resolver = scriptedResolver({
+      'relay.isp.test': { CNAME: secure('real.test') },
+      'real.test': address(),
+      '_25._tcp.real.test': pinned,
+    })
+    const route = { host: 'relay.isp.test', port: 25 }
+    const [requirement] = requirements(await gatherForRoute(route, sources(resolver), questions()))
+    assert.ok(requirement?.level === 'authenticate')
+    assert.equal(requirement.sni, 'real.test')
+    assert.deepEqual(requirement.dane?.references, ['real.test', 'relay.isp.test'])
+  })
+})
+
+describe('gather: deadlines', () => {
+  const stages: readonly (readonly [string, Zone, (facts: Facts) => string | undefined])[] = [
+    ['MX', { 'rcpt.test': { MX: hang } }, ({ mx: { kind } }) => kind],
+    [
+      'addresses',
+      { ...twoHosts, 'mx1.rcpt.test': { A: hang, AAAA: hang } },
+      ({ hosts }) => hosts[0]?.addresses.kind,
+    ],
+    [
+      'TLSA',
+      { ...twoHosts, '_25._tcp.mx1.rcpt.test': { TLSA: hang } },
+      ({ hosts }) => hosts[0]?.tlsa.kind,
+    ],
+    [
+      'CNAME',
+      {
+        'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+        'mx1.rcpt.test': {
+          CNAME: hang,
+          A: { ...insecure('192.0.2.1'), aliases: ['host.elsewhere.test'] },
+        },
+      },
+      ({ hosts }) => hosts[0]?.tlsa.kind,
+    ],
+  ]
+  for (const [stage, zone, kindOf] of stages) {
+    it(`DNS-04 XC-03 ${stage} never answers: failed at the deadline, never "none"`, async () => {
+      const deadline = new AbortController()
+      const resolver = scriptedResolver(zone)
+      const pending = gatherForDomain(
+        'rcpt.test',
+        sources(resolver),
+        questions({ dnsSignal: deadline.signal }),
+      )
+      setImmediate(() => setImmediate(() => deadline.abort()))
+      assert.equal(kindOf(await pending), 'failed')
+    })
+  }
+
+  it('one address family never answers: the other one serves at the deadline', async () => {
+    const deadline = new AbortController()
+    const resolver = scriptedResolver({
+      'rcpt.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': { A: secure('192.0.2.1'), AAAA: hang },
+      '_25._tcp.mx1.rcpt.test': pinned,
+    })
+    const pending = gatherForDomain(
+      'rcpt.test',
+      sources(resolver),
+      questions({ dnsSignal: deadline.signal }),
+    )
+    setImmediate(() => setImmediate(() => deadline.abort()))
+    const [host] = (await pending).hosts
+    assert.equal(host?.addresses.kind, 'resolved')
+    // The time is over: whether the host has TLSA records cannot be known any more, so it is not used.
+    assert.equal(host.tlsa.kind, 'failed')
+  })
+
+  it('a deadline that is over already fails everything at once', async () => {
+    const { facts } = await gather(twoHosts, { dnsSignal: AbortSignal.abort() })
+    assert.equal(facts.mx.kind, 'failed')
+  })
+})
+
+describe('gather: hostile MX sets', () => {
+  const anyExchange = fc.oneof(
+    fc.constantFrom('', NOBODY, '192.0.2.7', '::1', 'mx1.rcpt.test'),
+    fc.domain(),
+    fc.string({ maxLength: 300 }),
+  )
+  const anyMx = fc.array(fc.record({ preference: fc.nat(65_535), exchange: anyExchange }), {
+    minLength: 1,
+    maxLength: 60,
+  })
+
+  it('never rejects, stays bounded, and names each host once', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyMx, async (records) => {
+        const { facts } = await gather({ 'rcpt.test': { MX: secure(...records) } })
+        const names = facts.hosts.map(({ host }) => host)
+        assert.ok(names.length <= MOST_HOSTS)
+        assert.equal(new Set(names).size, names.length)
+        assert.ok(!names.includes(''))
+        assert.equal(facts.mx.kind === 'null-mx', names.length === 0)
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
