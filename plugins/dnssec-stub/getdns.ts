@@ -5,6 +5,7 @@
  */
 import { accessSync, constants } from 'node:fs'
 import { createRequire } from 'node:module'
+import { provesExistence } from './denial'
 import { getdnsProcess, type GetdnsProcessOptions, type Usable, type Word } from './getdns-process'
 import {
   failure,
@@ -98,9 +99,18 @@ export function getdnsResolver(options: GetdnsOptions): GetdnsResolver {
       return failure('malformed', 'getdns: answers another question')
     }
     const finding = interpret(message, question)
-    return finding.kind === 'failed'
-      ? failureWith(message, finding.cause, `getdns: ${finding.why}`)
-      : { ...finding, security: word.validity }
+    if (finding.kind === 'failed') {
+      return failureWith(message, finding.cause, `getdns: ${finding.why}`)
+    }
+    const last = finding.aliases.at(-1) ?? question.name
+    if (
+      finding.kind === 'nxdomain' &&
+      word.validity === 'secure' &&
+      provesExistence(message, last)
+    ) {
+      return failure('bogus', `getdns: NXDOMAIN for ${last}., which the reply proves to exist`)
+    }
+    return { ...finding, security: word.validity }
   }
 
   const resolver = resolverOver(ask, {

@@ -35,7 +35,8 @@ export interface Head {
 }
 
 export type ResourceRecord = { readonly name: string; readonly ttl: number } & (
-  KnownData | { readonly type: 'other'; readonly code: number }
+  | KnownData /** `rdata` is a view of the message. */
+  | { readonly type: 'other'; readonly code: number; readonly rdata: Buffer }
 )
 
 export interface ExtendedError {
@@ -193,7 +194,9 @@ function understood(octets: Buffer, { name, code, ttl, start, end }: RawRecord):
   const data = readData(octets, code, start, end)
   // RFC 2181 §8: a TTL with the top bit set is none.
   const owner = { name, ttl: ttl > 0x7fffffff ? 0 : ttl }
-  return data === undefined ? { ...owner, type: 'other', code } : { ...owner, ...data }
+  return data === undefined
+    ? { ...owner, type: 'other', code, rdata: octets.subarray(start, end) }
+    : { ...owner, ...data }
 }
 
 function readExtendedErrors(octets: Buffer, opt: RawRecord): ExtendedError[] {

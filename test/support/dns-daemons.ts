@@ -20,6 +20,8 @@ export type ZoneState = 'signed' | 'insecure' | 'expired' | 'altered' | 'strippe
 
 export interface ZoneSource {
   readonly state: ZoneState
+  /** Denials by NSEC3 (RFC 5155) in place of NSEC. */
+  readonly nsec3?: boolean
   /** Master file lines without SOA and NS, names relative to the zone. */
   readonly records: readonly string[]
 }
@@ -116,7 +118,7 @@ async function saying(child: ChildProcess, ready: RegExp, log: string[]): Promis
 async function makeZone(
   dir: string,
   name: string,
-  { state, records }: ZoneSource,
+  { state, records, nsec3 = false }: ZoneSource,
 ): Promise<string> {
   const file = join(dir, zoneFile(name))
   const origin = `${name}.`
@@ -138,7 +140,18 @@ async function makeZone(
   if (name === '') await writeFile(join(dir, 'root.key'), await readFile(join(dir, `${key}.key`)))
   if (state === 'insecure' || state === 'stripped') return ds
 
-  await run('ldns-signzone', [...validity(state), '-f', `${file}.signed`, file, key], { cwd: dir })
+  await run(
+    'ldns-signzone',
+    [
+      ...validity(state),
+      ...(nsec3 ? ['-n', '-t', '1', '-s', 'abcd'] : []),
+      '-f',
+      `${file}.signed`,
+      file,
+      key,
+    ],
+    { cwd: dir },
+  )
   const signed = await readFile(`${file}.signed`, 'utf8')
   await writeFile(
     file,

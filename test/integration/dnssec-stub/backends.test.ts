@@ -33,6 +33,7 @@ const ZONES = {
       'null MX 0 .',
     ],
   },
+  'nsec3.test': { state: 'signed', nsec3: true, records: ['@ A 192.0.2.1', '*.wild A 192.0.2.4'] },
   'insecure.test': {
     state: 'insecure',
     records: ['host A 192.0.2.4', 'back CNAME mx.signed.test.'],
@@ -76,6 +77,10 @@ const ROWS: Row[] = [
   ['DNS-06 secure NXDOMAIN', 'no.signed.test', 'A', denial('nxdomain', 'secure')],
   ['an empty non-terminal', '_tcp.mx.signed.test', 'A', denial('nodata', 'secure')],
   ['TLSA-21 a wildcard', 'any.wild.signed.test', 'A', secure('192.0.2.3')],
+  ['NSEC3 NODATA', 'nsec3.test', 'MX', denial('nodata', 'secure')],
+  ['NSEC3 NXDOMAIN', 'no.nsec3.test', 'A', denial('nxdomain', 'secure')],
+  ['NSEC3 wildcard', 'any.wild.nsec3.test', 'A', secure('192.0.2.4')],
+  ['NSEC wildcard NODATA', 'any.wild.signed.test', 'MX', denial('nodata', 'secure')],
   ['the root', '.', 'MX', denial('nodata', 'secure')],
   ['DNS-05 an unsigned zone', 'host.insecure.test', 'A', insecure('192.0.2.4')],
   ['DNS-06 insecure NODATA', 'host.insecure.test', 'MX', denial('nodata', 'insecure')],
@@ -162,6 +167,11 @@ for (const backend of ['ad', 'getdns'] as const) {
         assert.deepEqual({ ...outcome, ...expected }, outcome, JSON.stringify(outcome))
       })
     }
+
+    it('a wildcard without such records in an NSEC3 zone, which getdns 1.6 cannot prove (docs/dnssec-stub.md)', async () => {
+      const outcome = await managed.resolver.resolve('any.wild.nsec3.test', 'MX')
+      assert.equal(outcome.kind, backend === 'ad' ? 'nodata' : 'failed')
+    })
 
     it('DNS-37 an answer too large for UDP', async () => {
       const outcome = await managed.resolver.resolve('big.signed.test', 'TLSA')
