@@ -86,8 +86,10 @@ export function createPlanner(options: PlannerOptions): Planner {
       return decide(facts, rules(nextHop), random)
     },
     async planForRoute(route) {
-      const facts = await gatherForRoute(route, options, questions(route.host, false))
-      return decide(facts, rules(route.host), random)
+      const host = nextHopDomain(route.host)
+      if (host === undefined) return unusableDomain(route.host)
+      const facts = await gatherForRoute({ ...route, host }, options, questions(host, false))
+      return decide(facts, rules(host), random)
     },
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { readConfig } from '../../../plugins/config'
 import { decide } from '../../../plugins/delivery/decide'
 import {
   gatherForDomain,
@@ -8,7 +9,8 @@ import {
   MOST_HOSTS,
 } from '../../../plugins/delivery/gather'
 import type { Questions, Sources } from '../../../plugins/delivery/gather'
-import type { Facts, Requirement } from '../../../plugins/delivery/types'
+import { createPlanner } from '../../../plugins/delivery/planner'
+import type { Facts, Plan, Requirement } from '../../../plugins/delivery/types'
 import type { StsLookup, StsPolicies } from '../../../plugins/mta-sts/types'
 import { policy, rules } from '../../support/facts'
 import {
@@ -557,6 +559,103 @@ describe('gather: deadlines', () => {
     const { facts } = await gather(twoHosts, { dnsSignal: AbortSignal.abort() })
     assert.equal(facts.mx.kind, 'failed')
   })
+})
+
+describe('planner', () => {
+  function plannerFor(zone: Zone, ini: Record<string, unknown> = {}) {
+    const read = readConfig(ini, () => undefined)
+    assert.ok(read.ok, JSON.stringify(read))
+    const resolver = scriptedResolver(zone)
+    const planner = createPlanner({
+      ...sources(resolver),
+      config: () => read.config,
+      tlsSwitchedOff: () => false,
+      now: () => new Date(),
+      random: () => 0,
+    })
+    return { planner, resolver }
+  }
+
+  function firstRequirement({ outcome }: Plan): Requirement | undefined {
+    return outcome.kind === 'hosts' ? outcome.hosts[0]?.requirement : undefined
+  }
+
+  it('RL-07 RL-08 DNS-31 a route is one name in any case, dotted or not, in U-labels or A-labels', async () => {
+    const zone: Zone = { 'xn--bcher-kva.test': address() }
+    const ini = { destinations: { 'bücher.test': 'dane-only' } }
+    for (const name of [
+      'bücher.test',
+      'BÜCHER.test.',
+      'xn--bcher-kva.test',
+      'XN--BCHER-KVA.TEST',
+    ]) {
+      const { planner, resolver } = plannerFor(zone, ini)
+      const plan = await planner.planForRoute({ host: name, port: 25 })
+      assert.equal(plan.nextHop, 'xn--bcher-kva.test')
+      const requirement = firstRequirement(plan)
+      assert.ok(requirement?.level === 'refuse' && requirement.reason === 'dane-required', name)
+      assert.equal(resolver.asked('_25._tcp.xn--bcher-kva.test', 'TLSA'), 1)
+    }
+  })
+
+  it('RL-08 DNS-31 a recipient’s domain in U-labels is looked up in A-labels', async () => {
+    const { planner, resolver } = plannerFor({
+      'xn--bcher-kva.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': address(),
+    })
+    const plan = await planner.planForDomain('Bücher.test')
+    assert.equal(plan.nextHop, 'xn--bcher-kva.test')
+    assert.equal(resolver.log()[0], 'xn--bcher-kva.test MX')
+    assert.ok(resolver.log().every((line) => /^[\x20-\x7e]+$/.test(line)))
+  })
+
+  it('a name that is no domain defers, and asks nothing', async () => {
+    const { planner, resolver } = plannerFor({})
+    for (const plan of [
+      await planner.planForDomain('exa mple'),
+      await planner.planForRoute({ host: 'exa mple', port: 25 }),
+    ]) {
+      assert.ok(plan.outcome.kind === 'defer' && plan.outcome.reason === 'bad-domain')
+    }
+    assert.deepEqual(resolver.log(), [])
+  })
+
+  it('XC-03 dns.deadline holds for a resolver that hangs', async () => {
+    const { planner } = plannerFor(
+      { 'rcpt.test': { MX: hang } },
+      { dns: { timeout: '1', deadline: '1' } },
+    )
+    const { outcome } = await planner.planForDomain('rcpt.test')
+    assert.ok(outcome.kind === 'defer' && outcome.reason === 'mx-lookup-failed')
+  })
+
+  const switches: readonly (readonly [string, Record<string, unknown>, boolean, boolean])[] = [
+    ['defaults', {}, true, true],
+    ['AUTH-41 dane.enabled=false', { dane: { enabled: 'false' } }, false, true],
+    ['mta_sts.enabled=false', { mta_sts: { enabled: 'false' } }, true, false],
+    ['destination sts', { destinations: { 'rcpt.test': 'sts' } }, false, true],
+    ['destination dane', { destinations: { 'rcpt.test': 'dane' } }, true, false],
+    [
+      'MAND-01 destination dane-only, though DANE is off elsewhere',
+      { dane: { enabled: 'false' }, destinations: { 'rcpt.test': 'dane-only' } },
+      true,
+      false,
+    ],
+    [
+      'AUTH-41 an exception that is over',
+      { destinations: { 'rcpt.test': 'sts until 2020-01-01' } },
+      true,
+      true,
+    ],
+  ]
+  for (const [title, ini, dane, sts] of switches) {
+    it(`${title}: DANE ${dane ? 'asked' : 'not asked'}, MTA-STS ${sts ? 'asked' : 'not asked'}`, async () => {
+      const { planner, resolver } = plannerFor(twoHosts, ini)
+      const { facts } = await planner.planForDomain('rcpt.test')
+      assert.equal(resolver.asked('_25._tcp.mx1.rcpt.test', 'TLSA'), dane ? 1 : 0)
+      assert.equal(facts.sts.kind, sts ? 'none' : 'not-asked')
+    })
+  }
 })
 
 describe('gather: hostile MX sets', () => {
