@@ -4,6 +4,7 @@
  * Nothing is checked: a certificate comes out as it was asked for.
  */
 import {
+  constants,
   createHash,
   createPublicKey,
   generateKeyPairSync,
@@ -90,6 +91,8 @@ export interface CertificateRequest {
   readonly version?: 1 | 3
   readonly serial?: bigint
   readonly digest?: 'sha1' | 'sha256' | 'sha384' | 'sha512'
+  /** RSA signatures as RSASSA-PSS; over SHA-1 with the default parameters, which are none. */
+  readonly pss?: boolean
   /** Signs with this key instead of the issuer's: a forgery in the issuer's name. */
   readonly signingKey?: KeyObject
 }
@@ -230,26 +233,55 @@ function extensionsOf(request: CertificateRequest, key: KeyObject, issuerKey: Ke
   return [...list, ...(request.extensions ?? [])].map(extension)
 }
 
-interface Signing {
-  readonly algorithm: Buffer
-  readonly digest: string | null
+type Digest = NonNullable<CertificateRequest['digest']>
+
+const DIGEST_IDENTIFIERS: Readonly<Record<Digest, string>> = {
+  sha1: '1.3.14.3.2.26',
+  sha256: '2.16.840.1.101.3.4.2.1',
+  sha384: '2.16.840.1.101.3.4.2.2',
+  sha512: '2.16.840.1.101.3.4.2.3',
 }
 
-function signing(
-  key: KeyObject,
-  digest: NonNullable<CertificateRequest['digest']> = 'sha256',
-): Signing {
+interface Signing {
+  readonly algorithm: Buffer
+  readonly sign: (data: Buffer) => Buffer
+}
+
+function signing(key: KeyObject, digest: Digest = 'sha256', pss = false): Signing {
   if (key.asymmetricKeyType === 'ed25519')
-    return { algorithm: sequence(objectIdentifier('1.3.101.112')), digest: null }
-  if (key.asymmetricKeyType === 'rsa') {
-    const last = { sha1: 5, sha256: 11, sha384: 12, sha512: 13 }[digest]
-    return { algorithm: sequence(objectIdentifier(`1.2.840.113549.1.1.${last}`), nul()), digest }
-  }
+    return {
+      algorithm: sequence(objectIdentifier('1.3.101.112')),
+      sign: (data) => sign(null, data, key),
+    }
+  if (pss) return pssSigning(key, digest)
   const oid =
+    key.asymmetricKeyType === 'rsa'
+      ? `1.2.840.113549.1.1.${{ sha1: 5, sha256: 11, sha384: 12, sha512: 13 }[digest]}`
+      : `1.2.840.10045.4.${{ sha1: '1', sha256: '3.2', sha384: '3.3', sha512: '3.4' }[digest]}`
+  const parameters = key.asymmetricKeyType === 'rsa' ? [nul()] : []
+  return {
+    algorithm: sequence(objectIdentifier(oid), ...parameters),
+    sign: (data) => sign(digest, data, key),
+  }
+}
+
+/** RFC 4055 §3.1. */
+function pssSigning(key: KeyObject, digest: Digest): Signing {
+  const hash = sequence(objectIdentifier(DIGEST_IDENTIFIERS[digest]), nul())
+  const saltLength = createHash(digest).digest().length
+  const parameters =
     digest === 'sha1'
-      ? '1.2.840.10045.4.1'
-      : `1.2.840.10045.4.3.${{ sha256: 2, sha384: 3, sha512: 4 }[digest]}`
-  return { algorithm: sequence(objectIdentifier(oid)), digest }
+      ? sequence()
+      : sequence(
+          tagged(0, true, hash),
+          tagged(1, true, sequence(objectIdentifier('1.2.840.113549.1.1.8'), hash)),
+          tagged(2, true, integer(saltLength)),
+        )
+  return {
+    algorithm: sequence(objectIdentifier('1.2.840.113549.1.1.10'), parameters),
+    sign: (data) =>
+      sign(digest, data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength }),
+  }
 }
 
 function pemOf(der: Buffer): string {
@@ -262,7 +294,8 @@ export function makeCertificate(request: CertificateRequest = {}): TestCertifica
   const key = request.key instanceof KeyObject ? request.key : makeKey(request.key)
   const issuerKey = request.issuer?.key ?? key
   const subjectDer = distinguishedName(request.subject ?? 'test')
-  const { algorithm, digest } = signing(request.signingKey ?? issuerKey, request.digest)
+  const signer = signing(request.signingKey ?? issuerKey, request.digest, request.pss)
+  const { algorithm } = signer
   const version = request.version ?? 3
   const tbs = sequence(
     ...(version === 3 ? [tagged(0, true, integer(2))] : []),
@@ -277,8 +310,7 @@ export function makeCertificate(request: CertificateRequest = {}): TestCertifica
     publicKeyInfo(key),
     ...(version === 3 ? optionalExtensions(extensionsOf(request, key, issuerKey)) : []),
   )
-  const signature = sign(digest, tbs, request.signingKey ?? issuerKey)
-  const der = sequence(tbs, algorithm, bitString(signature))
+  const der = sequence(tbs, algorithm, bitString(signer.sign(tbs)))
   return {
     certificate: new X509Certificate(der),
     der,

@@ -638,6 +638,64 @@ const PATHS: readonly Case[] = [
     expected: 'dane-ta-chain-invalid',
   },
   {
+    title: 'a leaf signed by RSASSA-PSS over SHA-1 is refused',
+    scene: anchored(2, { digest: 'sha1', pss: true }, { 1: { key: 'rsa' } }),
+    expected: 'dane-ta-chain-invalid',
+  },
+  {
+    title: 'a leaf signed by RSASSA-PSS over SHA2-256 is accepted',
+    scene: anchored(2, { pss: true }, { 1: { key: 'rsa' } }),
+    expected: 1,
+  },
+  {
+    title: 'AUTH-35 a CA whose key signed, but whose name is not the issuer of the leaf',
+    scene: () => {
+      const authority = makeCertificate(AUTHORITY)
+      const renamed = makeCertificate({ subject: 'Other', ca: true, key: authority.key })
+      const leaf = makeCertificate({ san: [HOST], issuer: authority })
+      return { chain: [leaf, renamed], records: [tlsaRecord(authority, 2, 1, 1)] }
+    },
+    expected: 'dane-ta-chain-invalid',
+  },
+  {
+    title: 'AUTH-38 a self-issued intermediate of version 1 is refused',
+    scene: () => {
+      const root = makeCertificate(AUTHORITY)
+      const old = makeCertificate({ subject: 'Test root', version: 1, issuer: root })
+      const leaf = makeCertificate({ san: [HOST], issuer: old, keyIdentifiers: false })
+      return { chain: [leaf, old, root], records: [tlsaRecord(root, 2, 0, 1)] }
+    },
+    expected: 'dane-ta-chain-invalid',
+  },
+  ...(['Test root', 'Other CA'] as const).map((subject): Case => ({
+    title: `AUTH-30 names of ${subject === 'Other CA' ? 'an' : 'a self-issued'} intermediate ${subject === 'Other CA' ? 'are' : 'are not'} held by name constraints`,
+    scene: () => {
+      const root = makeCertificate({
+        ...AUTHORITY,
+        nameConstraints: { permitted: ['rcpt.test'] },
+      })
+      const below = makeCertificate({ subject, ca: true, san: ['ca.other.test'], issuer: root })
+      const leaf = makeCertificate({ san: [HOST], issuer: below })
+      return { chain: [leaf, below, root], records: [tlsaRecord(root, 2, 0, 1)] }
+    },
+    expected: subject === 'Other CA' ? 'dane-ta-chain-invalid' : 2,
+  })),
+  {
+    title: 'AUTH-30 names and constraints beyond all measure are refused',
+    scene: anchored(
+      2,
+      { san: [HOST, ...Array.from({ length: 300 }, (_, index) => `h${index}.test`)] },
+      {
+        1: {
+          nameConstraints: {
+            excluded: Array.from({ length: 300 }, (_, index) => `x${index}.test`),
+          },
+        },
+      },
+    ),
+    expected: 'dane-ta-chain-invalid',
+  },
+  {
     title: 'an anchor that signed itself over SHA-1 is accepted, for its signature proves nothing',
     scene: anchored(2, {}, { 1: { digest: 'sha1' } }),
     expected: 1,
