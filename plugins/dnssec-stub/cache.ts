@@ -109,13 +109,13 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
     async resolve<T extends RecordType>(
       name: string,
       type: T,
-      { signal }: ResolveOptions = {},
+      { signal, fresh = false }: ResolveOptions = {},
     ): Promise<Outcome<T>> {
       const canonical = canonicalName(name)
       if (canonical === undefined) return resolver.resolve(name, type)
       if (signal?.aborted === true) return aborted()
       const key = keyOf(canonical, type)
-      const outcome = known(key)
+      const outcome = fresh ? undefined : known(key)
       if (outcome !== undefined) return outcome as Outcome<T>
 
       const flight = flights.get(key) ?? start(key, name, type)

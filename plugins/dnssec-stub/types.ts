@@ -91,6 +91,8 @@ export type Outcome<T extends RecordType> = Answer<T> | Denial | Failure
 export interface ResolveOptions {
   /** Ends the lookup with `failed/aborted`. */
   readonly signal?: AbortSignal
+  /** Asks the servers even where an answer is kept. */
+  readonly fresh?: boolean
 }
 
 /** Everything that asks the DNS for something takes this; the two backends and the tests' scripted one are it. */

@@ -64,6 +64,17 @@ describe('dnssec-stub cache', () => {
     })
   }
 
+  it('a fresh lookup asks the servers, and what they say takes the place of what was kept', async () => {
+    const zone: Record<string, { A: Outcome<'A'> }> = { 'a.test': { A: secure('192.0.2.1') } }
+    const { dns, cache } = setup(zone)
+    await cache.resolve('a.test', 'A')
+    zone['a.test'] = { A: secure('192.0.2.2') }
+    const fresh = await cache.resolve('a.test', 'A', { fresh: true })
+    assert.equal(dns.asked('a.test', 'A'), 2)
+    assert.deepEqual(await cache.resolve('a.test', 'A'), fresh)
+    assert.equal(dns.asked('a.test', 'A'), 2)
+  })
+
   it('types are kept apart', async () => {
     const { cache } = setup({ 'a.test': { A: secure('192.0.2.1') } })
     await cache.resolve('a.test', 'A')
