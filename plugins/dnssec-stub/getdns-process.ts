@@ -31,7 +31,8 @@ export interface GetdnsProcess {
 interface Running {
   readonly child: ChildProcess
   readonly since: number
-  lastHeard: number
+  /** How many words came from it. */
+  heard: number
   readonly opened: Promise<Usable>
 }
 
@@ -80,7 +81,7 @@ export function getdnsProcess(options: GetdnsProcessOptions): GetdnsProcess {
     child.channel?.unref()
     const opened = new Promise<Usable>((resolve) => {
       child.on('message', (message: FromChild) => {
-        one.lastHeard = now()
+        one.heard++
         if (message.kind === 'opened') resolve({ ok: true })
         else if (message.kind === 'unusable') resolve({ ok: false, why: message.why })
         else waiting.get(message.id)?.(message)
@@ -92,7 +93,7 @@ export function getdnsProcess(options: GetdnsProcessOptions): GetdnsProcess {
       child.on('error', (error) => over(`cannot be used: ${error.message}`))
       child.on('exit', (code, signal) => over(`ended (${signal ?? `exit code ${code ?? '?'}`})`))
     })
-    const one: Running = { child, since: now(), lastHeard: now(), opened }
+    const one: Running = { child, since: now(), heard: 0, opened }
     running = one
     child.send({ kind: 'open', ...settings }, noteSendFailure(one))
     return one
@@ -119,7 +120,7 @@ export function getdnsProcess(options: GetdnsProcessOptions): GetdnsProcess {
     if (one === undefined) return failed(`the getdns process: ${startFailure}`)
     const id = ++lastId
     return new Promise((resolve) => {
-      const asked = now()
+      const heardBefore = one.heard
       const settle = (word: Word): void => {
         if (!waiting.delete(id)) return
         clearTimeout(timer)
@@ -130,7 +131,7 @@ export function getdnsProcess(options: GetdnsProcessOptions): GetdnsProcess {
         settle({ kind: 'failed', cause: 'network', why: 'the lookup was ended' })
       const timer = setTimeout(() => {
         settle({ kind: 'failed', cause: 'timeout', why: 'no word from getdns in time' })
-        if (one.lastHeard < asked) {
+        if (one.heard === heardBefore) {
           ended(one, 'hangs')
           one.child.kill('SIGKILL')
         }

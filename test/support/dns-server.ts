@@ -164,8 +164,8 @@ export function soa(zone: string, { ttl = 600, minimum = 300 } = {}): packet.Ans
     name: zone,
     ttl,
     data: {
-      mname: `ns.${zone}`,
-      rname: `hostmaster.${zone}`,
+      mname: 'ns.test',
+      rname: 'hostmaster.test',
       serial: 1,
       refresh: 3600,
       retry: 600,
