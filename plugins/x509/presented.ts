@@ -13,7 +13,7 @@ export const MOST_PRESENTED = 32
 /**
  * Takes the certificates from the socket. Call it once, after `secureConnect`, and keep the result: on the client side
  * getPeerX509Certificate() empties OpenSSL's list as it reads, so that afterwards neither it nor getPeerCertificate() knows
- * any certificate.
+ * any certificate; where it is needed in the older form, X509Certificate.toLegacyObject() makes it.
  */
 export function presentedChain(socket: TLSSocket): X509Certificate[] {
   const chain: X509Certificate[] = []
