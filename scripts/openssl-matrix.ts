@@ -1,6 +1,6 @@
 /**
  * Compares verifyDane with OpenSSL's own DANE verification over the whole grid of test/integration/dane/openssl-cases.ts. The test run
- * takes a sample of it; this takes all, two to three minutes on two cores. Exit 1 when a case comes out otherwise than it must.
+ * takes a sample of it; this takes all, about three minutes on two cores. Exit 1 when a case comes out otherwise than it must.
  *
  * tsx scripts/openssl-matrix.ts [part of a case's id …]
  */
