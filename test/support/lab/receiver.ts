@@ -115,6 +115,10 @@ export class Receiver {
     })
   }
 
+  get address(): string {
+    return this.settings.address
+  }
+
   /** Everything that clients sent in cleartext, all sessions together. */
   get cleartext(): string {
     return this.sessions.entries.map((session) => session.cleartext).join('')

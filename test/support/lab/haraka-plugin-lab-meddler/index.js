@@ -12,7 +12,9 @@ exports.register = function () {
 }
 
 exports.before = function (next, hmail) {
-  if (this.ruleFor(hmail.todo.domain).do === 'poison') this.poison(hmail)
+  const deed = this.ruleFor(hmail.todo.domain).do
+  if (deed === 'poison') this.poison(hmail)
+  if (deed === 'stall') this.stall()
   next()
 }
 
@@ -52,4 +54,10 @@ exports.poison = function (hmail) {
       return domain
     },
   })
+}
+
+/** Haraka's question for its own addresses is never answered again. */
+exports.stall = function () {
+  const { net_utils } = this.haraka_require('outbound')
+  net_utils.is_local_host = () => new Promise(() => undefined)
 }
