@@ -31,9 +31,9 @@ export interface Questions {
   /** Ask for the `_mta-sts` record past any cache. */
   readonly recheck: boolean
   /** Bounds the DNS part; what is not known by then has failed. */
-  readonly dnsSignal: AbortSignal
+  readonly dnsSignal: () => AbortSignal
   /** Bounds MTA-STS discovery. */
-  readonly stsSignal: AbortSignal
+  readonly stsSignal: () => AbortSignal
 }
 
 /** A host that an operator's route names: RFC 7672 §2.2.2's non-MX destination. */
@@ -59,9 +59,9 @@ export async function gatherForDomain(
   questions: Questions,
 ): Promise<Facts> {
   const stsLookup = questions.askSts
-    ? sources.sts.lookup(nextHop, { signal: questions.stsSignal, recheck: questions.recheck })
+    ? sources.sts.lookup(nextHop, { signal: questions.stsSignal(), recheck: questions.recheck })
     : ({ kind: 'not-asked' } as const)
-  const outcome = await sources.resolver.resolve(nextHop, 'MX', { signal: questions.dnsSignal })
+  const outcome = await sources.resolver.resolve(nextHop, 'MX', { signal: questions.dnsSignal() })
   const mx = readMx(outcome)
   const hosts = await Promise.all(
     candidates(nextHop, mx, questions).map((candidate) => hostFacts(candidate, sources, questions)),
@@ -84,7 +84,7 @@ export async function gatherForRoute(
 ): Promise<Facts> {
   const [sts, host] = await Promise.all([
     questions.askSts
-      ? sources.sts.lookup(route.host, { signal: questions.stsSignal })
+      ? sources.sts.lookup(route.host, { signal: questions.stsSignal() })
       : ({ kind: 'not-asked' } as const),
     hostFacts(
       { ...route, preference: 0, askTlsa: questions.askDane, mayBeLocal: false },
@@ -179,7 +179,7 @@ async function hostFacts(
     }
   }
   const { resolver } = sources
-  const options = { signal: questions.dnsSignal }
+  const options = { signal: questions.dnsSignal() }
   const [aaaa, a] = await Promise.all([
     resolver.resolve(host, 'AAAA', options),
     resolver.resolve(host, 'A', options),
@@ -198,7 +198,7 @@ async function hostFacts(
           aaaa,
           resolver,
           digests: questions.digests,
-          signal: questions.dnsSignal,
+          signal: questions.dnsSignal(),
         })
       : ({ kind: 'not-asked' } as const),
   ])

@@ -9,12 +9,16 @@ import { decide } from './decide'
 import type { Rules } from './decide'
 import { gatherForDomain, gatherForRoute } from './gather'
 import type { Questions, RouteHost, Sources } from './gather'
-import type { Plan } from './types'
+import { createFactsMemory } from './memory'
+import type { FactsMemory } from './memory'
+import type { Facts, Plan } from './types'
 
 export interface PlannerOptions extends Sources {
   readonly config: () => Config
   readonly tlsSwitchedOff: () => boolean
   readonly now: () => Date
+  /** Milliseconds of a clock that never steps. */
+  readonly ticks: () => number
   readonly random: () => number
 }
 
@@ -39,6 +43,9 @@ export interface PlanOptions {
   readonly recheck?: boolean
 }
 
+/** Next-hop domains and routes whose facts are kept in each worker. */
+const MOST_KEPT = 10_000
+
 /**
  * The A-label form in which a domain is asked for, compared and logged (RFC 5890 §2.3.2.1).
  * @returns undefined where it is no host name at all.
@@ -62,8 +69,8 @@ export function createPlanner(options: PlannerOptions): Planner {
       insecureMx: dane.insecureMx,
       digests: dane.digests,
       recheck,
-      dnsSignal: AbortSignal.timeout(dnsMs),
-      stsSignal: AbortSignal.timeout(dnsMs + mtaSts.fetchTimeoutSeconds * 1000),
+      dnsSignal: once(() => AbortSignal.timeout(dnsMs)),
+      stsSignal: once(() => AbortSignal.timeout(dnsMs + mtaSts.fetchTimeoutSeconds * 1000)),
     }
   }
 
@@ -78,17 +85,64 @@ export function createPlanner(options: PlannerOptions): Planner {
     }
   }
 
+  const memory = createFactsMemory({
+    resolver: options.resolver,
+    now: options.ticks,
+    maxEntries: MOST_KEPT,
+  })
+  let keptUnder = config()
+
+  /** What was gathered under other settings answers other questions. */
+  function currentMemory(): FactsMemory {
+    if (keptUnder !== config()) {
+      keptUnder = config()
+      memory.clear()
+    }
+    return memory
+  }
+
+  /** Facts from the memory with what MTA-STS says now; gathered where anything is missing or to be looked at anew. */
+  async function factsFor(
+    key: string,
+    stsDomain: string,
+    asked: Questions,
+    work: (sources: Sources) => Promise<Facts>,
+  ): Promise<Facts> {
+    const known = asked.recheck ? undefined : currentMemory().known(key)
+    if (known) {
+      if (known.sts.kind === 'not-asked') return known
+      const sts =
+        options.sts.peek?.(stsDomain) ??
+        (await options.sts.lookup(stsDomain, { signal: asked.stsSignal() }))
+      return { ...known, sts }
+    }
+    const gathering = asked.recheck ? `${key} anew` : key
+    return currentMemory().gather(gathering, (resolver) => work({ ...options, resolver }))
+  }
+
   return {
     async planForDomain(domain, { recheck = false } = {}) {
       const nextHop = nextHopDomain(domain)
       if (nextHop === undefined) return unusableDomain(domain)
-      const facts = await gatherForDomain(nextHop, options, questions(nextHop, recheck))
+      const asked = questions(nextHop, recheck)
+      const facts = await factsFor(
+        `domain ${rule(nextHop) ?? ''} ${nextHop}`,
+        nextHop,
+        asked,
+        (sources) => gatherForDomain(nextHop, sources, asked),
+      )
       return decide(facts, rules(nextHop), random)
     },
     async planForRoute(route) {
       const host = nextHopDomain(route.host)
       if (host === undefined) return unusableDomain(route.host)
-      const facts = await gatherForRoute({ ...route, host }, options, questions(host, false))
+      const asked = questions(host, false)
+      const facts = await factsFor(
+        `route ${rule(host) ?? ''} ${host} ${route.port}`,
+        host,
+        asked,
+        (sources) => gatherForRoute({ ...route, host }, sources, asked),
+      )
       return decide(facts, rules(host), random)
     },
   }
@@ -108,4 +162,10 @@ function unusableDomain(domain: string): Plan {
       sts: { kind: 'not-asked' },
     },
   }
+}
+
+/** Made when first asked for: a warm decision starts no timer. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined
+  return () => (made ??= { value: make() }).value
 }

@@ -62,4 +62,6 @@ export interface StsLookupOptions {
 /** What a delivery asks of MTA-STS. Never rejects: trouble is a problem beside the outcome. */
 export interface StsPolicies {
   lookup(domain: string, options?: StsLookupOptions): Promise<StsLookup>
+  /** The same without I/O, where a warm answer is at hand. */
+  peek?(domain: string): StsLookup | undefined
 }

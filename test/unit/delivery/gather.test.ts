@@ -38,6 +38,7 @@ const twoHosts: Zone = {
 }
 
 const noSts: StsPolicies = { lookup: () => Promise.resolve({ kind: 'none' }) }
+const NEVER = new AbortController().signal
 const NOBODY = 'here.test'
 
 function sources(resolver: ScriptedResolver, changes: Partial<Sources> = {}): Sources {
@@ -51,8 +52,8 @@ function questions(changes: Partial<Questions> = {}): Questions {
     insecureMx: 'honour',
     digests: ['sha512', 'sha256'],
     recheck: false,
-    dnsSignal: new AbortController().signal,
-    stsSignal: new AbortController().signal,
+    dnsSignal: () => NEVER,
+    stsSignal: () => NEVER,
     ...changes,
   }
 }
@@ -529,7 +530,7 @@ describe('gather: deadlines', () => {
       const pending = gatherForDomain(
         'rcpt.test',
         sources(resolver),
-        questions({ dnsSignal: deadline.signal }),
+        questions({ dnsSignal: () => deadline.signal }),
       )
       setImmediate(() => setImmediate(() => deadline.abort()))
       assert.equal(kindOf(await pending), 'failed')
@@ -546,7 +547,7 @@ describe('gather: deadlines', () => {
     const pending = gatherForDomain(
       'rcpt.test',
       sources(resolver),
-      questions({ dnsSignal: deadline.signal }),
+      questions({ dnsSignal: () => deadline.signal }),
     )
     setImmediate(() => setImmediate(() => deadline.abort()))
     const [host] = (await pending).hosts
@@ -556,7 +557,7 @@ describe('gather: deadlines', () => {
   })
 
   it('a deadline that is over already fails everything at once', async () => {
-    const { facts } = await gather(twoHosts, { dnsSignal: AbortSignal.abort() })
+    const { facts } = await gather(twoHosts, { dnsSignal: () => AbortSignal.abort() })
     assert.equal(facts.mx.kind, 'failed')
   })
 })
@@ -571,6 +572,7 @@ describe('planner', () => {
       config: () => read.config,
       tlsSwitchedOff: () => false,
       now: () => new Date(),
+      ticks: () => performance.now(),
       random: () => 0,
     })
     return { planner, resolver }
