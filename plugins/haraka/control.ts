@@ -189,7 +189,8 @@ export function createControl(options: ControlOptions): Control {
         priority: preference,
         ...template,
         exchange: address,
-        from_dns: host,
+        // Haraka makes SNI of it, which is never an address (RFC 6066 section 3).
+        ...(isIP(host) === 0 ? { from_dns: host } : {}),
         port,
       })
       return marked(entry, { kind: 'planned', attempt, planned })
