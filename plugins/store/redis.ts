@@ -41,6 +41,10 @@ const SILENCE = 30_000
 /** Milliseconds for which the mark of the last use is kept: the 180 days of the refresh and some. */
 const KEEP_USED = 17_280_000_000
 const PURGED = /^purged ([0-9]{1,15})$/
+/** Takes a lease that is free, or the owner's already. */
+const ACQUIRE = `local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1`
 /** Deletes a lease if it is still the owner's. */
 const RELEASE = `if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0`
 
@@ -200,10 +204,11 @@ export function redisStore(
       return either(await Promise.all([set, local.markUsed(domain, day)]))
     },
     async acquire(name, owner, ttl) {
+      const arguments_ = [owner, String(Math.max(1, Math.round(ttl)))]
       const taken = await ask((redis) =>
-        redis.set(`${prefix}:lease:${name}`, owner, { condition: 'NX', ...px(ttl) }),
+        redis.eval(ACQUIRE, { keys: [`${prefix}:lease:${name}`], arguments: arguments_ }),
       )
-      return taken.ok ? stored(taken.value === 'OK') : local.acquire(name, owner, ttl)
+      return taken.ok ? stored(taken.value === 1) : local.acquire(name, owner, ttl)
     },
     async release(name, owner) {
       const options = { keys: [`${prefix}:lease:${name}`], arguments: [owner] }

@@ -53,9 +53,10 @@ export interface Store {
   markUsed(domain: string, day: number): Promise<Stored<void>>
 
   /**
-   * Takes a lease: until it is released, or `ttlMs` have passed, nobody else gets it.
-   * @param owner a text that no other worker uses
-   * @returns whether it was free
+   * Takes a lease: until it is released, or `ttlMs` have passed, nobody else gets it. Its owner may take it again, and so
+   * prolong it.
+   * @param owner a text that nobody else uses
+   * @returns whether it was free, or the owner's
    */
   acquire(name: string, owner: string, ttlMs: number): Promise<Stored<boolean>>
   /** Gives a lease back; without effect when it is no longer the owner's. */

@@ -177,6 +177,7 @@ function register(make: () => StoreUnderTest): void {
     assert.equal(await value(store.acquire('fetch/rcpt.test', 'one', HOUR)), true)
     assert.equal(await value(store.acquire('fetch/rcpt.test', 'two', HOUR)), false)
     assert.equal(await value(store.acquire('fetch/other.test', 'two', HOUR)), true)
+    assert.equal(await value(store.acquire('fetch/rcpt.test', 'one', 2 * HOUR)), true)
     await value(store.release('fetch/rcpt.test', 'two'))
     assert.equal(await value(store.acquire('fetch/rcpt.test', 'two', HOUR)), false)
     await value(store.release('fetch/rcpt.test', 'one'))

@@ -1,0 +1,282 @@
+/**
+ * What MTA-STS says about a domain now: TXT record, cached policy, fetch, and the rules between them (RFC 8461 §3, §5).
+ *
+ * Promises: a cached policy within its lifetime holds, whatever becomes of TXT record, policy host and store; a policy is
+ * fetched when the TXT id is another than the cached one's, once for all who wait, also in other workers; a warm answer
+ * costs no I/O. Never rejects.
+ * Refuses: to let a failure, or a policy that is none, replace or lengthen anything.
+ */
+import type { Resolver } from '../dnssec-stub/types'
+import type { Logger, Store } from '../store/types'
+import { normalizeHostName } from '../x509/names'
+import { beforeAbort, listenTo } from './changes'
+import { askTxtRecord } from './discover'
+import type { FetchOutcome } from './fetch'
+import { readProblem, toKnown } from './known'
+import { createObtain, type Obtained } from './obtain'
+import { oneLine } from './one-line'
+import { createRefresh, REFRESH_FAILED } from './refresh'
+import type { KnownPolicy, StsLookup, StsLookupOptions, StsPolicies, StsProblem } from './types'
+import { createWarm } from './warm'
+
+export interface StsPoliciesOptions {
+  readonly resolver: Resolver
+  readonly store: Store
+  /** Fetches within settings.fetchTimeoutMs: fetchPolicy of fetch.ts, with its settings filled in. */
+  readonly fetch: (domain: string, signal: AbortSignal) => Promise<FetchOutcome>
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number
+  /** From 0 to below 1: spreads the refreshes. */
+  readonly random: () => number
+  readonly log: Logger
+  readonly settings: {
+    readonly fetchTimeoutMs: number
+    readonly refreshIntervalMs: number
+    /** How long a worker that died in a fetch can hold the others up; default 10 s. */
+    readonly leaseMs?: number
+  }
+}
+
+export interface ManagedStsPolicies extends StsPolicies {
+  /** The warm answer, without I/O; undefined where a lookup must ask. */
+  peek(domain: string): StsLookup | undefined
+  /** Begins to refresh in the background, until close. */
+  startRefreshing(): void
+  /** Refreshes now what is due; how many fetches were made. */
+  refreshDue(): Promise<number>
+  /** Every policy that holds now. */
+  list(): Promise<readonly KnownPolicy[]>
+  /** The policy of a domain that holds now, asking nobody but the store. */
+  show(domain: string): Promise<KnownPolicy | undefined>
+  /** Looks at the TXT record and fetches, whatever is cached; a failure leaves the cached policy. */
+  refresh(domain: string): Promise<StsLookup>
+  /** Forgets a policy, for all workers. @returns whether the store did */
+  purge(domain: string): Promise<boolean>
+  /** Ends waiting, fetching and refreshing; the store stays open, it is its owner's. */
+  close(): Promise<void>
+}
+
+interface Flight {
+  readonly outcome: Promise<StsLookup>
+  stage: 'txt' | 'fetch'
+  known: KnownPolicy | undefined
+}
+
+const DAY = 86_400_000
+/** Milliseconds for which a worker that died in a fetch keeps the others from it; who lives prolongs its lease. */
+const LEASE = 10_000
+/** `_mta-sts.` and the policy host must still be names. */
+const MAX_DOMAIN = 253 - '_mta-sts.'.length
+
+export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolicies {
+  const { resolver, store, clock, log, settings } = options
+  const warm = createWarm(clock)
+  const flights = new Map<string, Flight>()
+  const usedOn = new Map<string, number>()
+  const stopping = new AbortController()
+  const changes = listenTo(store, (domain) => warm.stale(domain))
+  const askTxt = (domain: string) => askTxtRecord(resolver, domain, stopping.signal)
+  const obtain = createObtain({
+    store,
+    fetch: options.fetch,
+    clock,
+    log,
+    leaseMs: settings.leaseMs ?? LEASE,
+    patienceMs: 2 * settings.fetchTimeoutMs,
+    signal: stopping.signal,
+    changed: changes.wait,
+  })
+  const refresh = createRefresh({ ...options, obtain, askTxt, signal: stopping.signal })
+
+  /** Once a day and domain: what is in use is refreshed. */
+  const markUsed = (domain: string): void => {
+    const today = Math.floor(clock() / DAY)
+    if (usedOn.get(domain) === today) return
+    if (usedOn.size >= 20_000) usedOn.clear()
+    usedOn.set(domain, today)
+    void store.markUsed(domain, today)
+  }
+
+  const peekCanonical = (domain: string): StsLookup | undefined => {
+    const lookup = warm.fresh(domain)
+    if (lookup?.kind === 'policy') markUsed(domain)
+    return lookup
+  }
+
+  /** The cached policy, from the store and from this worker's own memory. */
+  const load = async (domain: string): Promise<KnownPolicy | undefined> => {
+    const found = await store.getPolicy(domain)
+    const own = warm.known(domain)
+    if (!found.ok) return own?.policy
+    const known = found.value === undefined ? undefined : toKnown(found.value, clock())
+    // What the store never took cannot have been purged from it.
+    if (own?.unsaved === true && (known === undefined || own.policy.fetchedAt > known.fetchedAt)) {
+      return own.policy
+    }
+    if (known === undefined) warm.drop(domain)
+    return known
+  }
+
+  const run = async (domain: string, flight: () => Flight | undefined): Promise<StsLookup> => {
+    const [known, txt] = await Promise.all([
+      load(domain).then((policy) => {
+        const own = flight()
+        if (own !== undefined) own.known = policy
+        return policy
+      }),
+      askTxt(domain),
+    ])
+    if (txt.kind === 'failed') return txtFailed(known, txt.detail)
+    if (txt.kind !== 'record') {
+      if (known?.policy.mode === 'none') {
+        // Nothing was enforced, and nobody claims a policy any more: there is nothing left to keep.
+        await store.deletePolicy(domain)
+        return remember(domain, { kind: 'none' }, txt.ttlMs)
+      }
+      return remember(domain, withoutRecord(known, txt.detail), txt.ttlMs)
+    }
+    if (known?.id === txt.id) {
+      const note = await store.getNote(domain, REFRESH_FAILED)
+      const problem =
+        note.ok && note.value !== undefined && known.policy.mode !== 'none'
+          ? { problem: readProblem(note.value) }
+          : {}
+      return remember(domain, { kind: 'policy', known, source: 'cache', ...problem }, txt.ttlMs)
+    }
+    const own = flight()
+    if (own !== undefined) own.stage = 'fetch'
+    const obtained = await obtain.byId(domain, txt.id)
+    return conclude(domain, obtained, known, txt.ttlMs)
+  }
+
+  const remember = (
+    domain: string,
+    lookup: StsLookup,
+    ttlMs: number,
+    unsaved = false,
+  ): StsLookup => {
+    warm.put(domain, lookup, ttlMs, unsaved)
+    if (lookup.kind === 'policy') markUsed(domain)
+    if (lookup.kind === 'policy' && lookup.problem !== undefined) {
+      const { reason, detail } = lookup.problem
+      log.notice(
+        `mta-sts: the cached policy of ${domain} holds (${lookup.known.policy.mode}): ${reason}, ${detail}`,
+      )
+    }
+    return lookup
+  }
+
+  const conclude = (
+    domain: string,
+    obtained: Obtained,
+    known: KnownPolicy | undefined,
+    ttlMs: number,
+  ): StsLookup => {
+    if (!obtained.ok) {
+      const ttl = Math.min(ttlMs, obtained.retryAfterMs)
+      return remember(domain, withProblem(known, obtained.problem), ttl)
+    }
+    const lookup: StsLookup = { kind: 'policy', known: obtained.known, source: obtained.source }
+    if (obtained.known.policy.maxAge > 0) return remember(domain, lookup, ttlMs, !obtained.saved)
+    warm.drop(domain)
+    return lookup
+  }
+
+  const join = (domain: string): Flight => {
+    const current = flights.get(domain)
+    if (current !== undefined) return current
+    const outcome = run(domain, () => flights.get(domain))
+      .catch((error: unknown) => txtFailed(warm.known(domain)?.policy, String(error)))
+      .finally(() => flights.delete(domain))
+    const flight: Flight = { outcome, stage: 'txt', known: warm.known(domain)?.policy }
+    flights.set(domain, flight)
+    return flight
+  }
+
+  /** The caller's time is over: what is known now; the flight goes on for those who come later. */
+  const givenUp = ({ stage, known }: Flight): StsLookup =>
+    stage === 'txt'
+      ? txtFailed(known, 'no answer in time')
+      : withProblem(known, { reason: 'sts-policy-fetch-error', detail: 'no policy in time' })
+
+  return {
+    peek(domain) {
+      const direct = peekCanonical(domain)
+      if (direct !== undefined) return direct
+      const name = policyDomain(domain)
+      return name === undefined || name === domain ? undefined : peekCanonical(name)
+    },
+    async lookup(domain: string, { signal, recheck = false }: StsLookupOptions = {}) {
+      const name = policyDomain(domain)
+      if (name === undefined) return { kind: 'none' }
+      if (!recheck) {
+        const lookup = peekCanonical(name)
+        if (lookup !== undefined) return lookup
+      }
+      const flight = join(name)
+      return beforeAbort(flight.outcome, signal, () => givenUp(flight))
+    },
+    startRefreshing: () => refresh.start(),
+    refreshDue: () => refresh.due(),
+    async list() {
+      const domains = await store.listDomains()
+      const known: KnownPolicy[] = []
+      for (const domain of domains.ok ? domains.value : []) {
+        const policy = await load(domain)
+        if (policy !== undefined) known.push(policy)
+      }
+      return known
+    },
+    async show(domain) {
+      const name = policyDomain(domain)
+      return name === undefined ? undefined : load(name)
+    },
+    async refresh(domain) {
+      const name = policyDomain(domain)
+      if (name === undefined) return { kind: 'none' }
+      const [known, txt] = await Promise.all([load(name), askTxt(name)])
+      if (txt.kind === 'failed') return txtFailed(known, txt.detail)
+      if (txt.kind !== 'record') return withoutRecord(known, txt.detail)
+      const obtained = await obtain.anew(name, txt.id, Infinity)
+      if (obtained !== undefined) return conclude(name, obtained, known, txt.ttlMs)
+      const detail = 'another worker is fetching the policy'
+      return withProblem(known, { reason: 'sts-policy-fetch-error', detail })
+    },
+    async purge(domain) {
+      const name = policyDomain(domain)
+      if (name === undefined) return false
+      warm.drop(name)
+      const purged = await store.deletePolicy(name)
+      warm.drop(name)
+      return purged.ok
+    },
+    async close() {
+      stopping.abort()
+      changes.stop()
+      await Promise.all([...flights.values()].map(({ outcome }) => outcome))
+      await refresh.stop()
+    },
+  }
+}
+
+/** @returns the domain as policies are kept by it; undefined for what can have none (addresses, names too long) */
+function policyDomain(domain: string): string | undefined {
+  const name = normalizeHostName(domain)
+  return name === undefined || name.length > MAX_DOMAIN ? undefined : name
+}
+
+function txtFailed(known: KnownPolicy | undefined, detail: string): StsLookup {
+  const problem: StsProblem = { reason: 'sts-txt-lookup-failed', detail: oneLine(detail) }
+  return known === undefined ? { kind: 'unknown', problem } : withProblem(known, problem)
+}
+
+/** No usable TXT record deletes nothing (RFC 8461 §3.3); without a cached policy it is no problem, but plain absence. */
+function withoutRecord(known: KnownPolicy | undefined, detail: string): StsLookup {
+  if (known === undefined) return { kind: 'none' }
+  return withProblem(known, { reason: 'sts-txt-invalid', detail: oneLine(detail) })
+}
+
+function withProblem(known: KnownPolicy | undefined, problem: StsProblem): StsLookup {
+  if (known === undefined) return { kind: 'none', problem }
+  return { kind: 'policy', known, source: 'cache', problem }
+}

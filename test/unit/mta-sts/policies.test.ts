@@ -1,0 +1,526 @@
+import assert from 'node:assert/strict'
+import type { FetchOutcome } from '../../../plugins/mta-sts/fetch'
+import type {
+  KnownPolicy,
+  StsLookup,
+  StsMode,
+  StsProblemReason,
+} from '../../../plugins/mta-sts/types'
+import type { Store } from '../../../plugins/store/types'
+import { hang } from '../../support/scripted-resolver'
+import {
+  DAY,
+  HOUR,
+  outcomeOf,
+  policy,
+  START,
+  stsWorld,
+  type StsWorld,
+} from '../../support/sts-world'
+
+const D = 'rcpt.test'
+const MINUTE = 60_000
+
+describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
+  let world: StsWorld
+  beforeEach(() => {
+    world = stsWorld()
+  })
+  afterEach(async () => {
+    await world.policies.close()
+  })
+  const look = (): Promise<StsLookup> => world.policies.lookup(D)
+  /** The next lookup that is not answered from the outcome of the last one. */
+  const later = (ms = 6 * MINUTE): Promise<StsLookup> => {
+    world.advance(ms)
+    return look()
+  }
+  function assertPolicy(lookup: StsLookup, mode: StsMode, problem?: StsProblemReason): KnownPolicy {
+    assert.ok(lookup.kind === 'policy', JSON.stringify(lookup))
+    assert.equal(lookup.known.policy.mode, mode)
+    assert.equal(lookup.problem?.reason, problem)
+    return lookup.known
+  }
+  function assertNone(lookup: StsLookup, problem?: StsProblemReason): void {
+    assert.equal(lookup.kind, 'none', JSON.stringify(lookup))
+    assert.equal(lookup.kind === 'none' ? lookup.problem?.reason : '', problem)
+  }
+
+  describe('discovery', () => {
+    it('SD-01 SD-25 the first lookup waits for TXT record and policy', async () => {
+      const known = assertPolicy(await look(), 'enforce')
+      assert.deepEqual(world.resolver.log(), ['_mta-sts.rcpt.test TXT'])
+      assert.equal(known.id, '1')
+      assert.equal(known.fetchedAt, START)
+      assert.equal(known.expiresAt, START + 604_800_000)
+    })
+    it('SD-17 SD-24 no TXT record: none, and nothing is fetched', async () => {
+      world.publish('gone')
+      assertNone(await look())
+      world.publish(['v=spf1 -all'])
+      assertNone(await later())
+      assert.equal(world.fetches(), 0)
+    })
+    it('SD-03 SD-05 several or malformed records: none, and nothing is fetched', async () => {
+      world.publish(['v=STSv1; id=1;', 'v=STSv1; id=2;'])
+      assertNone(await look())
+      world.publish(['v=STSv1; id=has-hyphen;'])
+      assertNone(await later())
+      assert.equal(world.fetches(), 0)
+    })
+    it('SD-16 SC-06 a TXT record that is gone, doubled or malformed deletes no cached policy', async () => {
+      await look()
+      for (const reply of [
+        'gone',
+        ['v=STSv1; id=1;', 'v=STSv1; id=2;'],
+        ['v=STSv1; junk'],
+        ['v=spf1 -all'],
+      ] as const) {
+        world.publish(reply)
+        assertPolicy(await later(), 'enforce', 'sts-txt-invalid')
+      }
+      assert.equal(world.fetches(), 1)
+    })
+    it('SD-18 the TXT lookup fails and nothing is cached: unknown, after one more try', async () => {
+      world.publish('failing')
+      const lookup = await look()
+      assert.ok(lookup.kind === 'unknown')
+      assert.equal(lookup.problem.reason, 'sts-txt-lookup-failed')
+      assert.equal(world.resolver.asked('_mta-sts.rcpt.test', 'TXT'), 2)
+      world.publish('1')
+      assertPolicy(await look(), 'enforce')
+    })
+    it('SD-19 the TXT lookup fails and a policy is cached: it holds', async () => {
+      await look()
+      world.publish('failing')
+      assertPolicy(await later(), 'enforce', 'sts-txt-lookup-failed')
+    })
+    it('SD-21 SD-22 only the domain as given is asked, never a parent', async () => {
+      assertNone(await world.policies.lookup('sub.rcpt.test'))
+      assert.deepEqual(world.resolver.log(), ['_mta-sts.sub.rcpt.test TXT'])
+    })
+    it('SD-23 ids have no order, and each other one is fetched', async () => {
+      world.publish('9')
+      await look()
+      for (const [index, id] of ['10', '2', 'a', 'A'].entries()) {
+        world.publish(id)
+        assert.equal(assertPolicy(await later(), 'enforce').id, id)
+        assert.equal(world.fetches(), index + 2)
+      }
+    })
+    it('DNS-33 RL-05 addresses and what is no name: none, nothing is asked', async () => {
+      for (const name of [
+        '[192.0.2.1]',
+        '192.0.2.1',
+        '::1',
+        '',
+        '.',
+        'a..b',
+        'x'.repeat(300),
+        `${'a.'.repeat(124)}test`,
+      ]) {
+        assertNone(await world.policies.lookup(name))
+        assert.equal(world.policies.peek(name), undefined)
+      }
+      assert.deepEqual(world.resolver.log(), [])
+    })
+    it('RL-08 SF-23 SA-10 one policy for a domain in any notation', async () => {
+      await world.policies.lookup('RCPT.Test.')
+      assert.equal(world.policies.peek('rcpt.test')?.kind, 'policy')
+      assert.equal(world.policies.peek('RCPT.test.')?.kind, 'policy')
+      await world.policies.lookup('bücher.test')
+      assert.deepEqual(world.resolver.log(), [
+        '_mta-sts.rcpt.test TXT',
+        '_mta-sts.xn--bcher-kva.test TXT',
+      ])
+    })
+  })
+
+  describe('fetching', () => {
+    it('SF-12 SP-23 the fetch fails and nothing is cached: none, with the problem', async () => {
+      for (const problem of [
+        'sts-policy-fetch-error',
+        'sts-policy-invalid',
+        'sts-webpki-invalid',
+      ] as const) {
+        const own = stsWorld()
+        own.serve({ problem })
+        assertNone(await own.policies.lookup(D), problem)
+        await own.policies.close()
+      }
+    })
+    it('SF-13 SP-22 SC-05 a new id whose fetch fails keeps old policy, old id and old expiry', async () => {
+      const before = assertPolicy(await look(), 'enforce')
+      world.publish('2')
+      for (const problem of [
+        'sts-policy-fetch-error',
+        'sts-policy-invalid',
+        'sts-webpki-invalid',
+      ] as const) {
+        world.serve({ problem })
+        assert.deepEqual(assertPolicy(await later(), 'enforce', problem), before)
+      }
+      assert.equal(world.fetches(), 4)
+    })
+    it('SF-14 after a failure no fetch of that id for five minutes, whoever asks', async () => {
+      world.serve({ problem: 'sts-policy-fetch-error' })
+      const other = world.worker()
+      for (let n = 0; n < 20; n++) {
+        assertNone(await look(), 'sts-policy-fetch-error')
+        assertNone(await other.lookup(D), 'sts-policy-fetch-error')
+        world.advance(14_000)
+      }
+      assert.equal(world.fetches(), 1)
+      world.serve(policy())
+      assertPolicy(await later(2 * MINUTE), 'enforce')
+      assert.equal(world.fetches(), 2)
+      await other.close()
+    })
+    it('SF-14 also where the store keeps nothing', async () => {
+      const own = stsWorld({ wrap: brokenStore })
+      own.serve({ problem: 'sts-policy-fetch-error' })
+      for (let n = 0; n < 4; n++) {
+        assertNone(await own.policies.lookup(D), 'sts-policy-fetch-error')
+        own.advance(MINUTE)
+      }
+      assert.equal(own.fetches(), 1)
+      await own.policies.close()
+    })
+    it('SF-15 a new id is fetched at once in spite of the back-off of another', async () => {
+      world.serve({ problem: 'sts-policy-fetch-error' })
+      await look()
+      world.publish('2')
+      world.serve(policy())
+      world.advance(MINUTE)
+      assertPolicy(await look(), 'enforce')
+      assert.equal(world.fetches(), 2)
+    })
+    it('SF-22 fifty lookups at once, in one worker or several: one fetch', async () => {
+      const workers = [world.policies, world.worker(), world.worker()]
+      world.serve(() => new Promise((resolve) => setImmediate(() => resolve(outcomeOf(policy())))))
+      const all = await Promise.all(
+        Array.from({ length: 150 }, (_, n) => (workers[n % 3] ?? world.policies).lookup(D)),
+      )
+      for (const lookup of all) assertPolicy(lookup, 'enforce')
+      assert.equal(world.fetches(), 1)
+      await Promise.all(workers.map((worker) => worker.close()))
+    })
+    it('SF-22 fifty lookups at once of a policy host that fails: one fetch', async () => {
+      const workers = [world.policies, world.worker(), world.worker()]
+      world.serve({ problem: 'sts-webpki-invalid' })
+      const all = await Promise.all(
+        Array.from({ length: 150 }, (_, n) => (workers[n % 3] ?? world.policies).lookup(D)),
+      )
+      for (const lookup of all) assertNone(lookup, 'sts-webpki-invalid')
+      assert.equal(world.fetches(), 1)
+      await Promise.all(workers.map((worker) => worker.close()))
+    })
+    it('a fetch that throws is an unknown outcome, and no rejection', async () => {
+      world.serve(() => Promise.reject(new Error('a fault of ours')))
+      assert.equal((await look()).kind, 'unknown')
+      world.serve(policy())
+      assertPolicy(await look(), 'enforce')
+    })
+  })
+
+  describe('time and the caller', () => {
+    it('SF-11 the caller gives up while the fetch hangs: none, and later ones get its result', async () => {
+      let finish: (outcome: FetchOutcome) => void = () => undefined
+      const begun = new Promise<void>((resolve) => {
+        world.serve(() => new Promise((done) => ((finish = done), resolve())))
+      })
+      const caller = new AbortController()
+      const first = world.policies.lookup(D, { signal: caller.signal })
+      await begun
+      caller.abort()
+      assertNone(await first, 'sts-policy-fetch-error')
+      assertNone(
+        await world.policies.lookup(D, { signal: caller.signal }),
+        'sts-policy-fetch-error',
+      )
+      const second = look()
+      finish(outcomeOf(policy()))
+      assertPolicy(await second, 'enforce')
+      assert.equal(world.fetches(), 1)
+    })
+    it('the caller gives up while the DNS hangs: unknown, or the cached policy', async () => {
+      const caller = new AbortController()
+      world.resolver.set('_mta-sts.rcpt.test', 'TXT', hang)
+      const cold = world.policies.lookup(D, { signal: caller.signal })
+      caller.abort()
+      assert.equal((await cold).kind, 'unknown')
+      await world.policies.close()
+
+      const own = stsWorld()
+      await own.policies.lookup(D)
+      own.resolver.set('_mta-sts.rcpt.test', 'TXT', hang)
+      own.advance(6 * MINUTE)
+      const again = new AbortController()
+      const warm = own.policies.lookup(D, { signal: again.signal })
+      again.abort()
+      assertPolicy(await warm, 'enforce', 'sts-txt-lookup-failed')
+      await own.policies.close()
+    })
+    it('close ends what hangs', async () => {
+      world.resolver.set('_mta-sts.rcpt.test', 'TXT', hang)
+      const lookup = look()
+      await world.policies.close()
+      assert.equal((await lookup).kind, 'unknown')
+    })
+  })
+
+  describe('cache', () => {
+    it('SC-01 a restarted worker applies what the store has, with TXT and policy host gone', async () => {
+      await look()
+      world.publish('gone')
+      world.serve({ problem: 'sts-policy-fetch-error' })
+      const restarted = world.worker()
+      assertPolicy(await restarted.lookup(D), 'enforce', 'sts-txt-invalid')
+      await restarted.close()
+    })
+    it('SC-02 SC-08 an expired policy is not applied; an unchanged id does not lengthen it', async () => {
+      world.serve(policy('enforce', 1000))
+      await look()
+      world.serve({ problem: 'sts-policy-fetch-error' })
+      assertPolicy(await later(999_000), 'enforce')
+      assertNone(await later(1_000), 'sts-policy-fetch-error')
+      assert.equal(world.fetches(), 2)
+    })
+    it('SC-02 not even out of this worker\'s own memory', async () => {
+      world.publish('1', 86_400)
+      world.serve(policy('enforce', 5))
+      await look()
+      world.advance(4_999)
+      assert.equal(world.policies.peek(D)?.kind, 'policy')
+      world.advance(1)
+      assert.equal(world.policies.peek(D), undefined)
+    }) // prettier-ignore
+    it('SC-03 same id: no fetch', async () => {
+      await look()
+      for (let n = 0; n < 10; n++) assertPolicy(await later(), 'enforce')
+      assert.equal(world.fetches(), 1)
+    })
+    it('SC-04 a new id brings the new policy', async () => {
+      await look()
+      world.publish('2')
+      world.serve(policy('testing'))
+      assert.equal(assertPolicy(await later(), 'testing').id, '2')
+    })
+    it('SC-07 a new policy of mode none ends enforcement at once, in all workers', async () => {
+      const other = world.worker()
+      await look()
+      assertPolicy(await other.lookup(D), 'enforce')
+      world.publish('2')
+      world.serve(policy('none'))
+      assertPolicy(await later(), 'none')
+      assertPolicy(await other.lookup(D), 'none')
+      assert.equal(world.fetches(), 2)
+      await other.close()
+    })
+    it('SC-12 a shorter max_age shortens the cache', async () => {
+      await look()
+      world.publish('2')
+      world.serve(policy('enforce', 60))
+      const known = assertPolicy(await later(), 'enforce')
+      assert.equal(known.expiresAt, world.now() + MINUTE)
+      world.publish('gone')
+      assertNone(await later(MINUTE))
+    })
+    it('SC-13 "no policy" lasts no longer than its TTL', async () => {
+      world.publish('gone', 60)
+      assertNone(await look())
+      world.publish('1')
+      assertNone(await later(59_000))
+      assert.equal(world.resolver.asked('_mta-sts.rcpt.test', 'TXT'), 1)
+      assertPolicy(await later(1_000), 'enforce')
+    })
+    it('SC-14 mode none, and its TXT record gone: dropped', async () => {
+      world.serve(policy('none'))
+      await look()
+      world.publish('gone')
+      assertNone(await later())
+      assert.deepEqual(await world.store.getPolicy(D), { ok: true, value: undefined })
+    })
+    it('SP-07 max_age is clamped', async () => {
+      world.serve(policy('enforce', 9_999_999_999))
+      assert.equal(assertPolicy(await look(), 'enforce').expiresAt, START + 31_557_600_000)
+    })
+    it('SP-08 max_age 0 holds for the delivery in hand and is not kept; what was kept before ends', async () => {
+      await look()
+      world.publish('2')
+      world.serve(policy('enforce', 0))
+      assertPolicy(await later(), 'enforce')
+      assert.equal(world.policies.peek(D), undefined)
+      world.publish('gone')
+      assertNone(await look())
+    })
+    it('SP-24 the raw lines come along, from the store too', async () => {
+      await look()
+      const other = world.worker()
+      const known = assertPolicy(await other.lookup(D), 'enforce')
+      assert.deepEqual(known.policy.lines, policy().trimEnd().split('\n'))
+      await other.close()
+    })
+    it('SC-03 a warm lookup asks nobody, says where the policy is from, and ends with the TTL', async () => {
+      world.publish('1', 60)
+      assert.equal(world.policies.peek(D), undefined)
+      const first = await look()
+      assert.equal(first.kind === 'policy' && first.source, 'fetched')
+      world.resolver.forget()
+      const warm = await look()
+      assert.equal(warm.kind === 'policy' && warm.source, 'cache')
+      assert.deepEqual(world.policies.peek(D), warm)
+      assert.deepEqual(world.resolver.log(), [])
+      world.advance(60_000)
+      assert.equal(world.policies.peek(D), undefined)
+    })
+    it('a TTL of a week is not trusted for longer than five minutes', async () => {
+      world.publish('1', 604_800)
+      await look()
+      world.advance(300_000)
+      assert.equal(world.policies.peek(D), undefined)
+    })
+    it('SA-14 recheck looks at the TXT record although the outcome is warm', async () => {
+      world.publish('1', 300)
+      await look()
+      world.publish('2')
+      world.serve(policy('testing'))
+      assertPolicy(await look(), 'enforce')
+      assertPolicy(await world.policies.lookup(D, { recheck: true }), 'testing')
+    })
+    it('SA-26 policies of two domains stay apart', async () => {
+      await look()
+      assertNone(await world.policies.lookup('other.test'))
+      assertPolicy(await look(), 'enforce')
+    })
+    it('a warm lookup is cheap: a million peeks take no second or two', async () => {
+      await look()
+      const started = process.hrtime.bigint()
+      for (let n = 0; n < 1_000_000; n++) world.policies.peek(D)
+      assert.ok(process.hrtime.bigint() - started < 5_000_000_000n)
+    })
+  })
+
+  describe('clock', () => {
+    it('set back: a policy holds, and no longer than max_age from now', async () => {
+      world.serve(policy('enforce', 86_400))
+      await look()
+      world.advance(-300 * DAY)
+      world.publish('gone')
+      const known = assertPolicy(await look(), 'enforce', 'sts-txt-invalid')
+      assert.equal(known.expiresAt, world.now() + DAY)
+      const other = world.worker()
+      assert.equal(
+        assertPolicy(await other.lookup(D), 'enforce', 'sts-txt-invalid').expiresAt,
+        world.now() + DAY,
+      )
+      await other.close()
+    })
+    it('set back: a warm outcome is not repeated for years', async () => {
+      world.publish('gone', 300)
+      assertNone(await look())
+      world.advance(-300 * DAY)
+      assert.equal(world.policies.peek(D), undefined)
+      world.publish('1')
+      assertPolicy(await look(), 'enforce')
+    })
+    it('set forward and back within a day: nothing is lost', async () => {
+      world.serve(policy('enforce', 3600))
+      await look()
+      world.publish('gone')
+      assertNone(await later(20 * HOUR))
+      world.advance(-20 * HOUR)
+      assertPolicy(await look(), 'enforce', 'sts-txt-invalid')
+    })
+    it('set back: the back-off ends all the same', async () => {
+      world.serve({ problem: 'sts-policy-fetch-error' })
+      await look()
+      world.serve(policy())
+      assertPolicy(await later(-300 * DAY), 'enforce')
+    })
+  })
+
+  describe('a store that fails', () => {
+    it('policies are fetched, kept in this worker, and hold', async () => {
+      const own = stsWorld({ wrap: brokenStore })
+      assertPolicy(await own.policies.lookup(D), 'enforce')
+      own.publish('gone')
+      own.serve({ problem: 'sts-policy-fetch-error' })
+      own.advance(6 * MINUTE)
+      assertPolicy(await own.policies.lookup(D), 'enforce', 'sts-txt-invalid')
+      assert.equal(own.fetches(), 1)
+      assert.equal(own.log.filter((line) => line.startsWith('warn')).length, 1)
+      await own.policies.close()
+    })
+    it('one that takes nothing but answers: what it never had was not purged', async () => {
+      const own = stsWorld({
+        wrap: (store) => ({
+          ...store,
+          setPolicy: () => Promise.resolve({ ok: false, detail: 'full' }),
+        }),
+      })
+      assertPolicy(await own.policies.lookup(D), 'enforce')
+      own.publish('gone')
+      own.advance(6 * MINUTE)
+      assertPolicy(await own.policies.lookup(D), 'enforce', 'sts-txt-invalid')
+      await own.policies.close()
+    })
+    it('one with hostile contents: a text that is no policy, or claims to live for ever', async () => {
+      const base = { domain: D, id: '1', fetchedAt: START, expiresAt: START + 31_557_600_000 }
+      await world.store.setPolicy({ ...base, text: '<html>' })
+      assertPolicy(await look(), 'enforce')
+      assert.equal(world.fetches(), 1)
+      const own = stsWorld()
+      await own.store.setPolicy({ ...base, text: policy('enforce', 60) })
+      assert.equal(assertPolicy(await own.policies.lookup(D), 'enforce').expiresAt, START + MINUTE)
+      await own.policies.close()
+    })
+  })
+
+  describe('for the operator', () => {
+    it('list and show', async () => {
+      assert.deepEqual(await world.policies.list(), [])
+      await look()
+      assert.deepEqual((await world.policies.list()).map(({ domain }) => domain), [D])
+      assert.equal((await world.policies.show('RCPT.test'))?.id, '1')
+      assert.equal(await world.policies.show('other.test'), undefined)
+      world.advance(8 * DAY)
+      assert.deepEqual(await world.policies.list(), [])
+    }) // prettier-ignore
+    it('purge forgets in all workers; the next mail asks again', async () => {
+      const other = world.worker()
+      await look()
+      await other.lookup(D)
+      assert.equal(await world.policies.purge(D), true)
+      assert.equal(world.policies.peek(D), undefined)
+      assert.equal(other.peek(D), undefined)
+      world.publish('gone')
+      assertNone(await other.lookup(D))
+      assertNone(await look())
+      await other.close()
+    })
+    it('refresh fetches although the id is the same; a failure leaves the policy', async () => {
+      await look()
+      world.serve(policy('testing'))
+      assertPolicy(await world.policies.refresh(D), 'testing')
+      assertPolicy(await look(), 'testing')
+      world.serve({ problem: 'sts-webpki-invalid' })
+      assertPolicy(await world.policies.refresh(D), 'testing', 'sts-webpki-invalid')
+      world.publish('gone')
+      assertPolicy(await world.policies.refresh(D), 'testing', 'sts-txt-invalid')
+      world.publish('failing')
+      assertPolicy(await world.policies.refresh(D), 'testing', 'sts-txt-lookup-failed')
+      assertNone(await world.policies.refresh('192.0.2.1'))
+    })
+  })
+})
+
+/** A store to which every call fails. */
+function brokenStore(): Store {
+  const fail = () => Promise.resolve({ ok: false, detail: 'out of order' } as const)
+  return {
+    getPolicy: fail, setPolicy: fail, deletePolicy: fail, listDomains: fail, getNote: fail, setNote: fail,
+    lastUsed: fail, markUsed: fail, acquire: fail, release: fail, onChange: () => () => undefined,
+    close: () => Promise.resolve(),
+  } // prettier-ignore
+}
