@@ -5,6 +5,17 @@ import ts from 'typescript-eslint'
  * The rooms of plugins/ and the rooms each may import from (docs/architecture.md). What is not listed is forbidden.
  */
 const ROOMS = {
+  cli: [
+    'haraka',
+    'observe',
+    'delivery',
+    'dane',
+    'mta-sts',
+    'dnssec-stub',
+    'x509',
+    'store',
+    'config',
+  ],
   haraka: ['delivery', 'observe', 'x509'],
   observe: ['delivery', 'dane', 'mta-sts'],
   delivery: ['dane', 'mta-sts', 'dnssec-stub', 'x509', 'config'],
@@ -26,7 +37,7 @@ const PURE = [
 ]
 const IO = ['dgram', 'dns', 'fs', 'http', 'https', 'net', 'tls', 'child_process', 'cluster']
 
-const ALL = [...Object.keys(ROOMS), 'cli', 'config', 'tls-policy']
+const ALL = [...Object.keys(ROOMS), 'config', 'tls-policy']
 
 function forbidden(room) {
   return ALL.filter((other) => other !== room && !ROOMS[room].includes(other)).flatMap((other) => [
@@ -60,7 +71,18 @@ const purity = {
 }
 
 export default ts.config(
-  { ignores: ['dist/', '.relay/', '.demo/', '.cache/', 'coverage/', '**/*.mjs', '**/*.cjs', '**/*.js'] },
+  {
+    ignores: [
+      'dist/',
+      '.relay/',
+      '.demo/',
+      '.cache/',
+      'coverage/',
+      '**/*.mjs',
+      '**/*.cjs',
+      '**/*.js',
+    ],
+  },
   js.configs.recommended,
   ...ts.configs.recommendedTypeChecked,
   {

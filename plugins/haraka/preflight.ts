@@ -4,9 +4,11 @@
  * cleartext, that it ends within its deadline, and that it either hands over a socket that met the requirement or one that
  * is destroyed. Any failure is the host's failure, never the message's (RFC 7672 §2.2, RFC 8461 §5).
  */
+import type { X509Certificate } from 'node:crypto'
 import { connect } from 'node:tls'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import { judge } from '../delivery/judge'
+import type { SessionEvidence } from '../delivery/judge'
 import type { Requirement, SessionReason, Verdict } from '../delivery/types'
 import { presentedChain } from '../x509/presented'
 import { ReplyReader } from './reply-reader'
@@ -21,12 +23,21 @@ export interface PreflightOptions {
   /** For the whole of it, in milliseconds. */
   readonly timeoutMs: number
   readonly now: () => Date
+  /** Told what the handshake brought, before it is judged; the socket itself can be asked for its certificates only once. */
+  readonly onEvidence?: (evidence: HandshakeEvidence) => void
+}
+
+export interface HandshakeEvidence extends SessionEvidence {
+  readonly protocol: string
+  readonly cipher: string
 }
 
 export type PreflightResult =
   | {
       readonly ok: true
       readonly tls: TLSSocket
+      /** Of the leaf; undefined where the server presented none. */
+      readonly certificate: X509Certificate | undefined
       readonly verdict: Exclude<Verdict, { verdict: 'refused' }>
       readonly protocol: string
       readonly cipher: string
@@ -36,7 +47,13 @@ export type PreflightResult =
        */
       readonly release: () => void
     }
-  | { readonly ok: false; readonly reason: SessionReason; readonly detail: string }
+  | {
+      readonly ok: false
+      readonly reason: SessionReason
+      readonly detail: string
+      /** The code of the reply with which the server refused. */
+      readonly code?: number
+    }
 
 type Refusal = Extract<PreflightResult, { ok: false }>
 
@@ -84,13 +101,13 @@ async function startTls(
   const greeting = await watch.reply('the greeting')
   if ('ok' in greeting) return greeting
   if (!isPositive(greeting)) {
-    return refused('greeting-refused', `greeting was ${asText(greeting)}`)
+    return refused('greeting-refused', `greeting was ${asText(greeting)}`, greeting.code)
   }
   socket.write(`EHLO ${options.helo}\r\n`)
   const ehlo = await watch.reply('the EHLO reply')
   if ('ok' in ehlo) return ehlo
   if (!isPositive(ehlo)) {
-    return refused('starttls-not-offered', `EHLO was answered ${asText(ehlo)}`)
+    return refused('starttls-not-offered', `EHLO was answered ${asText(ehlo)}`, ehlo.code)
   }
   if (!ehlo.lines.slice(1).some((line) => line.trim().toUpperCase() === 'STARTTLS')) {
     const offered = ehlo.lines.slice(1).join(', ').slice(0, 200)
@@ -100,7 +117,7 @@ async function startTls(
   const ready = await watch.reply('the STARTTLS reply')
   if ('ok' in ready) return ready
   if (ready.code !== 220) {
-    return refused('starttls-refused', `STARTTLS was answered ${asText(ready)}`)
+    return refused('starttls-refused', `STARTTLS was answered ${asText(ready)}`, ready.code)
   }
   return undefined
 }
@@ -127,23 +144,24 @@ async function shakeHands(
   watch.owns(tls)
   const failure = await watch.handshake(tls)
   if (failure) return failure
-  const verdict = judge(
-    requirement,
-    {
-      chain: presentedChain(tls),
-      pkix: tls.authorized ? { ok: true } : { ok: false, code: authorizationCode(tls) },
-    },
-    options.now(),
-  )
+  const evidence: HandshakeEvidence = {
+    chain: presentedChain(tls),
+    pkix: tls.authorized ? { ok: true } : { ok: false, code: authorizationCode(tls) },
+    protocol: tls.getProtocol() ?? 'unknown',
+    cipher: tls.getCipher().name,
+  }
+  options.onEvidence?.(evidence)
+  const verdict = judge(requirement, evidence, options.now())
   if (verdict.verdict === 'refused') return refused(verdict.reason, verdict.detail)
   const lost = watch.trouble()
   if (lost) return lost
   return {
     ok: true,
     tls,
+    certificate: evidence.chain[0],
     verdict,
-    protocol: tls.getProtocol() ?? 'unknown',
-    cipher: tls.getCipher().name,
+    protocol: evidence.protocol,
+    cipher: evidence.cipher,
     release: () => {
       watch.release()
     },
@@ -292,8 +310,8 @@ class SocketWatch {
   }
 }
 
-function refused(reason: SessionReason, detail: string): Refusal {
-  return { ok: false, reason, detail }
+function refused(reason: SessionReason, detail: string, code?: number): Refusal {
+  return { ok: false, reason, detail, ...(code === undefined ? {} : { code }) }
 }
 
 function isPositive({ code }: Reply): boolean {
