@@ -27,6 +27,8 @@ interface Loaded {
 
 interface Running {
   readonly control: Control
+  /** Begins the lookups for a domain, so that its delivery may find them done. */
+  readonly lookAhead: (domain: string) => void
   /** Starts once; whatever is asked before waits for it. */
   readonly start: () => Promise<Wiring>
   readonly stop: () => void
@@ -50,7 +52,7 @@ export function register(this: HarakaPlugin): void {
       config,
       log: loggerOf(this),
       storeFolder: storeFolder(this),
-      redisIni: {},
+      redisIni: redisSettings(this),
       ca: () => loaded.contextSettings.ca,
       isLocal: localAddresses(this),
       tlsSwitchedOff: () => !outboundConfig(this).enable_tls,
@@ -86,7 +88,16 @@ export function register(this: HarakaPlugin): void {
   const uninstall = seam.install(control)
   running = {
     control,
-    start,
+    lookAhead: (domain) => {
+      if (treatmentOf(config(), domain, new Date()) === 'off') return
+      start()
+        .then(({ planner }) => planner.planForDomain(domain))
+        .catch(() => undefined)
+    },
+    start: () => {
+      tellStart(this, config())
+      return start()
+    },
     stop: () => {
       uninstall()
       void wiring?.then((started) => started.close())
@@ -95,6 +106,8 @@ export function register(this: HarakaPlugin): void {
   this.register_hook('init_master', 'start_tls_policy')
   this.register_hook('init_child', 'start_tls_policy')
   this.register_hook('delivered', 'tell_verdict')
+  // Last of all: mail that another plugin takes or refuses is looked up by nobody.
+  this.register_hook('queue_outbound', 'look_ahead', 100)
 }
 
 /** A master that only minds its workers delivers nothing: it starts nothing. */
@@ -108,7 +121,8 @@ export function start_tls_policy(
     return
   }
   running.start().then(
-    () => {
+    (wiring) => {
+      wiring.sts.startRefreshing()
       next()
     },
     (err: unknown) => {
@@ -130,9 +144,46 @@ export function tell_verdict(
   next()
 }
 
+/** Domains of one message that are looked up ahead; the others wait for their delivery. */
+const MOST_AHEAD = 50
+
+export function look_ahead(
+  this: HarakaPlugin,
+  next: () => void,
+  connection: { readonly transaction?: { readonly rcpt_to: readonly { readonly host: string }[] } },
+): void {
+  // Where a plugin may route mail elsewhere, the recipient's domain may be nobody's business (RFC 8461 section 3.4).
+  if (!mayBeRouted(this)) {
+    const domains = new Set(connection.transaction?.rcpt_to.map(({ host }) => host))
+    for (const domain of [...domains].slice(0, MOST_AHEAD)) running?.lookAhead(domain)
+  }
+  next()
+}
+
+function mayBeRouted(plugin: HarakaPlugin): boolean {
+  const { registered_hooks } = plugin.haraka_require('plugins') as {
+    readonly registered_hooks: Readonly<Record<string, readonly unknown[] | undefined>>
+  }
+  return (registered_hooks['get_mx']?.length ?? 0) > 0
+}
+
 export function shutdown(): void {
   running?.stop()
   running = undefined
+}
+
+function tellStart(plugin: HarakaPlugin, { mode, store }: Config): void {
+  const kept = {
+    lmdb: `in a file shared by this machine's workers (${store.path ?? storeFolder(plugin)})`,
+    redis: 'in Redis, with a copy on this machine',
+    memory: 'in the memory of each worker only, and lost at the end',
+  }[store.backend]
+  const does = {
+    enforce: "mode enforce: mail goes out as the receivers' policies demand, or waits",
+    observe:
+      'mode OBSERVE: mail goes out as without the plugin; the log says what enforce would do',
+  }[mode]
+  plugin.lognotice(plugin, `${does}; MTA-STS policies are kept ${kept}`)
 }
 
 /** In plain words: is DANE on, and if not, what that means and how to get it. */
@@ -214,6 +265,18 @@ function outboundConfig(plugin: HarakaPlugin): OutboundConfig {
 function storeFolder(plugin: HarakaPlugin): string {
   const { queue_dir } = plugin.haraka_require('outbound/queue') as { readonly queue_dir: string }
   return join(dirname(queue_dir), 'tls-policy')
+}
+
+/** Redis as all of Haraka's plugins have it: redis.ini, [server], with what [opts] adds. */
+function redisSettings(plugin: HarakaPlugin): Record<string, string | number | boolean> {
+  const ini = plugin.config.get('redis.ini') as Record<string, Record<string, unknown> | undefined>
+  const settings: Record<string, string | number | boolean> = {}
+  for (const [key, value] of Object.entries({ ...ini['opts'], ...ini['server'] })) {
+    if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
+      settings[key] = value
+    }
+  }
+  return settings
 }
 
 /** RFC 5321's loop rule, unless the operator delivers to this very machine on purpose. */

@@ -2,14 +2,18 @@
  * Puts the rooms together: resolver, store, MTA-STS policies and the planner on top of them. The plugin and the command are
  * both wired here, so that what the command says of a delivery is what a delivery does.
  */
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import type { Config } from './config'
 import { createPlanner } from './delivery/planner'
 import type { Planner } from './delivery/planner'
 import { createResolver } from './dnssec-stub'
 import type { Health, ManagedResolver } from './dnssec-stub'
-import type { Logger } from './store'
+import { fetchPolicy } from './mta-sts/fetch'
+import { createStsPolicies } from './mta-sts/policies'
+import type { ManagedStsPolicies } from './mta-sts/policies'
+import { createStore } from './store'
+import type { Logger, Store } from './store'
 
 export interface WiringOptions {
   /** Read anew for each decision; what is bound at start says so in tls-policy.ini. */
@@ -29,32 +33,88 @@ export interface WiringOptions {
 export interface Wiring {
   readonly planner: Planner
   readonly resolver: ManagedResolver
+  readonly store: Store
+  readonly sts: ManagedStsPolicies
+  /** Ends lookups, refreshes and connections. */
   close(): Promise<void>
 }
 
 /** DNS outcomes kept in each worker; a delivery needs about five. */
 const CACHED_OUTCOMES = 20_000
 
+/** @throws Error with a sentence for the operator, where what the settings ask for cannot be had. */
 export async function wire(options: WiringOptions): Promise<Wiring> {
-  const { config } = options
-  const resolver = wireResolver(config(), options.onHealth)
+  const { config, log } = options
+  const atStart = config()
+  const resolver = wireResolver(atStart, options.onHealth)
+  const store = await wireStore(atStart, options)
+  const sts = createStsPolicies({
+    resolver: resolver.resolver,
+    store,
+    fetch: (domain, signal) => {
+      const { mtaSts } = config()
+      return fetchPolicy({
+        domain,
+        signal,
+        resolver: resolver.resolver,
+        ca: options.ca(),
+        timeoutMs: mtaSts.fetchTimeoutSeconds * 1000,
+        maxBody: mtaSts.maxBody,
+        allowPrivate: mtaSts.fetchPrivate,
+      })
+    },
+    clock: Date.now,
+    random: Math.random,
+    log,
+    settings: {
+      get fetchTimeoutMs() {
+        return config().mtaSts.fetchTimeoutSeconds * 1000
+      },
+      get refreshIntervalMs() {
+        return config().mtaSts.refreshIntervalSeconds * 1000
+      },
+    },
+  })
   const planner = createPlanner({
     resolver: resolver.resolver,
-    sts: { lookup: () => Promise.resolve({ kind: 'none' }) },
+    sts,
     isLocal: options.isLocal,
     config,
     tlsSwitchedOff: options.tlsSwitchedOff,
     now: () => new Date(),
+    ticks: () => performance.now(),
     random: Math.random,
   })
-  return Promise.resolve({
+  return {
     planner,
     resolver,
-    close: () => {
+    store,
+    sts,
+    close: async () => {
       resolver.close()
-      return Promise.resolve()
+      await sts.close()
+      await store.close()
     },
-  })
+  }
+}
+
+function wireStore({ store, redis }: Config, options: WiringOptions): Promise<Store> {
+  const folder = store.path ?? options.storeFolder
+  try {
+    if (store.backend !== 'memory') mkdirSync(folder, { recursive: true })
+  } catch (err: unknown) {
+    // The store says itself, once, that it cannot write there, and goes on in memory.
+    options.log.warn(`the folder ${folder} cannot be made: ${String(err)}`)
+  }
+  return createStore(
+    {
+      backend: store.backend,
+      path: join(folder, 'policies.mdb'),
+      prefix: store.prefix,
+      redis: { ...options.redisIni, ...redis },
+    },
+    { log: options.log, now: Date.now },
+  )
 }
 
 /** @throws Error with a sentence for the operator, where the backend cannot be had. */

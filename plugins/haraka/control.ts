@@ -318,6 +318,7 @@ export function createControl(options: ControlOptions): Control {
       result.release()
       putUpFacade(socket, result.tls, {
         host,
+        certificate: result.certificate,
         onBlocked: (what) => {
           hmail.logcrit(`tls-policy: cut Haraka off at ${host}: ${what}`)
         },

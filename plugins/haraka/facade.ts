@@ -3,6 +3,7 @@
  * that has happened, so it is played back, and from its `upgrade` on every octet goes through the TLS that was verified.
  * Until then nothing that Haraka writes reaches the wire: an unexpected word ends the session.
  */
+import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import type { HarakaSocket } from './types'
 
@@ -11,6 +12,8 @@ type Phase = 'ehlo' | 'starttls' | 'upgrade' | 'live'
 export interface FacadeOptions {
   /** The host's name, for the played-back lines. */
   readonly host: string
+  /** The leaf; the socket itself has been asked for its certificates already, and gives them only once. */
+  readonly certificate: X509Certificate | undefined
   /** Told when Haraka said something out of turn and was cut off; a sentence. */
   readonly onBlocked: (what: string) => void
 }
@@ -64,7 +67,7 @@ export function putUpFacade(socket: HarakaSocket, tls: TLSSocket, options: Facad
       return
     }
     const cipher = { ...tls.getCipher(), version: tls.getProtocol() }
-    const certificate = tls.getPeerCertificate()
+    const certificate = options.certificate?.toLegacyObject()
     process.nextTick(() => {
       phase = 'live'
       socket.write = realWrite

@@ -11,16 +11,20 @@ export type TxtVerdict =
   | { readonly kind: 'none' | 'invalid'; readonly detail: string; readonly ttlMs: number }
   | { readonly kind: 'failed'; readonly detail: string }
 
-/** The TXT lookup, with one more try after a failure (RFC 8461 §10.2 leaves it to us). */
+/**
+ * The TXT lookup, with one more try after a failure (RFC 8461 §10.2 leaves it to us).
+ * @param fresh Asks past any cache: the last look before mail comes back (RFC 8461 §5.1), or the operator's wish.
+ */
 export async function askTxtRecord(
   resolver: Resolver,
   domain: string,
   signal: AbortSignal,
+  fresh = false,
 ): Promise<TxtVerdict> {
   const name = `_mta-sts.${domain}`
-  let outcome: Outcome<'TXT'> = await resolver.resolve(name, 'TXT', { signal })
+  let outcome: Outcome<'TXT'> = await resolver.resolve(name, 'TXT', { signal, fresh })
   if (outcome.kind === 'failed' && !signal.aborted) {
-    outcome = await resolver.resolve(name, 'TXT', { signal })
+    outcome = await resolver.resolve(name, 'TXT', { signal, fresh: true })
   }
   if (outcome.kind === 'failed') {
     return { kind: 'failed', detail: `TXT ${name}: ${outcome.cause} (${outcome.detail})` }

@@ -75,7 +75,8 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   const usedOn = new Map<string, number>()
   const stopping = new AbortController()
   const changes = listenTo(store, (domain) => warm.stale(domain))
-  const askTxt = (domain: string) => askTxtRecord(resolver, domain, stopping.signal)
+  const askTxt = (domain: string, fresh = false) =>
+    askTxtRecord(resolver, domain, stopping.signal, fresh)
   const obtain = createObtain({
     store,
     fetch: options.fetch,
@@ -117,14 +118,18 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     return known
   }
 
-  const run = async (domain: string, flight: () => Flight | undefined): Promise<StsLookup> => {
+  const run = async (
+    domain: string,
+    fresh: boolean,
+    flight: () => Flight | undefined,
+  ): Promise<StsLookup> => {
     const [known, txt] = await Promise.all([
       load(domain).then((policy) => {
         const own = flight()
         if (own !== undefined) own.known = policy
         return policy
       }),
-      askTxt(domain),
+      askTxt(domain, fresh),
     ])
     if (txt.kind === 'failed') return txtFailed(known, txt.detail)
     if (txt.kind !== 'record') {
@@ -182,14 +187,16 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     return lookup
   }
 
-  const join = (domain: string): Flight => {
-    const current = flights.get(domain)
+  const join = (domain: string, fresh: boolean): Flight => {
+    // Whoever wants a fresh look gets nothing out of one that began before.
+    const key = fresh ? `${domain} anew` : domain
+    const current = flights.get(key)
     if (current !== undefined) return current
-    const outcome = run(domain, () => flights.get(domain))
+    const outcome = run(domain, fresh, () => flights.get(key))
       .catch((error: unknown) => txtFailed(warm.known(domain)?.policy, String(error)))
-      .finally(() => flights.delete(domain))
+      .finally(() => flights.delete(key))
     const flight: Flight = { outcome, stage: 'txt', known: warm.known(domain)?.policy }
-    flights.set(domain, flight)
+    flights.set(key, flight)
     return flight
   }
 
@@ -213,7 +220,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
         const lookup = peekCanonical(name)
         if (lookup !== undefined) return lookup
       }
-      const flight = join(name)
+      const flight = join(name, recheck)
       return beforeAbort(flight.outcome, signal, () => givenUp(flight))
     },
     startRefreshing: () => refresh.start(),
@@ -234,7 +241,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     async refresh(domain) {
       const name = policyDomain(domain)
       if (name === undefined) return { kind: 'none' }
-      const [known, txt] = await Promise.all([load(name), askTxt(name)])
+      const [known, txt] = await Promise.all([load(name), askTxt(name, true)])
       if (txt.kind === 'failed') return txtFailed(known, txt.detail)
       if (txt.kind !== 'record') return withoutRecord(known, txt.detail)
       const obtained = await obtain.anew(name, txt.id, Infinity)

@@ -35,6 +35,10 @@ describe('end to end: DANE', function () {
       'the verdict',
       /domain=ee\.test mx=mx1\.ee\.test .*policy=dane .*verdict=verified reason=dane-ee-matched/,
     )
+    await haraka.waitForLine(
+      "Haraka's own line on TLS",
+      /secured verified=true .*cn=other\.example/,
+    )
     const [receiver] = domain.hosts
     assert.equal((await receiver?.nextMessage())?.tls, true)
     assert.equal(receiver?.sessions.entries.length, 1)

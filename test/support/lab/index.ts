@@ -110,6 +110,15 @@ export class Lab {
     return this.zones({ [name]: settings })
   }
 
+  /** Puts another line in the place of one, or removes it. */
+  async changeRecord(zone: string, line: string, by: string | undefined): Promise<void> {
+    const settings = this.#zones.get(zone)
+    const records = settings?.records ?? []
+    if (!settings || !records.includes(line)) throw new Error(`${zone} has no line ${line}`)
+    const changed = records.flatMap((record) => (record !== line ? [record] : by ? [by] : []))
+    await this.zone(zone, { ...settings, records: changed })
+  }
+
   /** What a stub resolver hears; from the lab's validating resolver by default. */
   ask(
     name: string,
