@@ -159,6 +159,9 @@ const expected: Readonly<Record<Fault, readonly (string | RegExp)[]>> = {
   'reset-on-connect': ['reset'],
   'reset-at-mail': [...IN_TLS, 'reset'],
   'data-command-451': [...ADDRESSED.slice(0, -1), '451 4.3.0 no data now'],
+  'close-in-data': [...ADDRESSED, 'closed'],
+  'refuse-in-data': [...ADDRESSED, '451 4.3.0 that is enough'],
+  'garbage-in-data': [...ADDRESSED, /SSL|wrong version/],
   'data-554': [...ADDRESSED, '554 5.6.0 not that'],
   // The reply may or may not outrun the reset.
   'reset-after-stored': [...ADDRESSED, /^250 2\.0\.0 stored$|reset/],

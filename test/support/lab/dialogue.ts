@@ -253,6 +253,21 @@ export class Dialogue {
       this.settings.socket.resetAndDestroy()
       return
     }
+    if (this.#fault === 'close-in-data' && this.#input.length > 0) {
+      this.#deaf = true
+      this.#socket.end()
+      return
+    }
+    if (this.#fault === 'refuse-in-data' && this.#input.length > 0) {
+      this.#deaf = true
+      this.#socket.end(`451 4.3.0 that is enough${CRLF}`)
+      return
+    }
+    if (this.#fault === 'garbage-in-data' && this.#input.length > 0) {
+      this.#deaf = true
+      this.settings.socket.write('this is no TLS record')
+      return
+    }
     const end = `${CRLF}.${CRLF}`
     // An empty message has no line end of its own before the dot.
     const at = this.#input.startsWith(`.${CRLF}`) ? -CRLF.length : this.#input.indexOf(end)

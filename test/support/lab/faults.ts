@@ -50,6 +50,12 @@ export type Fault =
   | 'reset-in-data'
   /** Refuses DATA itself. */
   | 'data-command-451'
+  /** Closes in the middle of the message, without a word. */
+  | 'close-in-data'
+  /** Answers 451 and closes in the middle of the message. */
+  | 'refuse-in-data'
+  /** Cleartext among the TLS records, in the middle of the message. */
+  | 'garbage-in-data'
   | 'data-451'
   | 'data-554'
   /** A TCP reset behind the 250 for the message. */
