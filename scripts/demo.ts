@@ -6,8 +6,10 @@
 import { Lab, policyText, tlsaLine } from '../test/support/lab'
 
 interface Row {
+  readonly to: string
   readonly scene: string
-  readonly result: string
+  readonly sentTo: string
+  readonly protection: string
   readonly why: string
 }
 
@@ -57,10 +59,10 @@ async function demo(): Promise<void> {
     })
 
     const scenes: readonly (readonly [string, string])[] = [
-      ['dane.test', 'DANE, honest receiver'],
-      ['sts.test', 'MTA-STS, honest receiver'],
-      ['forged.test', 'DANE, attacker shows a certificate of the same name from the same CA'],
-      ['stripped.test', 'MTA-STS, attacker strips STARTTLS'],
+      ['dane.test', 'DANE; honest receiver'],
+      ['sts.test', 'MTA-STS; honest receiver'],
+      ['forged.test', 'DANE; attacker shows another certificate for the same name'],
+      ['stripped.test', 'MTA-STS; attacker strips STARTTLS'],
       ['plain.test', 'neither DANE nor MTA-STS'],
     ]
     const rows: Row[] = []
@@ -70,31 +72,52 @@ async function demo(): Promise<void> {
         `the log line of ${domain}`,
         new RegExp(`tls-policy: domain=${domain.replace('.', '\\.')} `),
       )
-      const verdict = /verdict=(\S+)/.exec(line)?.[1] ?? ''
-      const reason = /reason=(\S+)/.exec(line)?.[1] ?? ''
+      const word = (key: string) =>
+        new RegExp(` ${key}=(?:"([^"]*)"|(\\S+))`).exec(line)?.slice(1).find(Boolean) ?? ''
+      const sent = outcome.kind === 'delivered'
       rows.push({
-        scene: `${domain}: ${scene}`,
-        result: outcome.kind === 'delivered' ? `sent, ${verdict}` : outcome.kind,
-        why: outcome.kind === 'deferred' ? outcome.reason : reason,
+        to: `you@${domain}`,
+        scene,
+        sentTo: sent ? outcome.host : `nobody: ${outcome.kind}`,
+        protection: sent ? word('verdict') : '-',
+        why: sent ? word('detail') || word('reason') : `${word('reason')}: ${word('detail')}`,
       })
     }
     print(rows)
-    console.log(`\n${rows.length} mails in ${((Date.now() - started) / 1000).toFixed(1)} s.`)
+    console.log(`${rows.length} mails in ${((Date.now() - started) / 1000).toFixed(1)} s.`)
   } finally {
     await lab.stop()
   }
 }
 
+const COLUMNS = [
+  ['to', 'TO', 17],
+  ['scene', 'SITUATION', 24],
+  ['sentTo', 'SENT TO', 16],
+  ['protection', 'PROTECTION', 10],
+  ['why', 'WHY', 40],
+] as const
+
 function print(rows: readonly Row[]): void {
-  for (const { scene, result, why } of rows) {
-    console.log(`\n${scene}\n    -> ${result}`)
-    for (const line of wrap(why, 74)) console.log(`       ${line}`)
+  const heads = Object.fromEntries(COLUMNS.map(([key, title]) => [key, title]))
+  for (const row of [heads as unknown as Row, ...rows]) {
+    const cells = COLUMNS.map(([key, , width]) => wrap(row[key], width))
+    const height = Math.max(...cells.map((lines) => lines.length))
+    for (let line = 0; line < height; line++) {
+      const text = cells.map((lines, index) => (lines[line] ?? '').padEnd(COLUMNS[index]?.[2] ?? 0))
+      console.log(text.join('  ').trimEnd())
+    }
+    console.log()
   }
 }
 
 function wrap(text: string, width: number): readonly string[] {
   const lines: string[] = ['']
-  for (const word of text.split(' ')) {
+  // Digests are longer than any column.
+  const words = text
+    .split(' ')
+    .flatMap((word) => word.match(new RegExp(`.{1,${width}}`, 'g')) ?? [])
+  for (const word of words) {
     const last = lines.at(-1) ?? ''
     if (last !== '' && last.length + word.length + 1 > width) lines.push(word)
     else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`
