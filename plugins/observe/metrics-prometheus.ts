@@ -1,0 +1,228 @@
+/**
+ * The metrics in Prometheus' form, made with prom-client: names, help, labels and buckets (docs/metrics.md is compared with
+ * them by a test). Each worker counts for itself; a page shows all workers side by side, told apart by the label `worker`, so
+ * that a worker that starts anew looks like one and not like a fall of the sum.
+ *
+ * Refuses labels that are none of the known words: they become `other`.
+ */
+import { createRequire } from 'node:module'
+import type * as promClient from 'prom-client'
+import type { Counter, Histogram, Registry } from 'prom-client'
+import type { MeasuredSources, Metrics, PolicyCount, ResolverState } from './metrics'
+import { REASONS } from './reasons'
+import type { ReasonCode } from './reasons'
+
+type PromClient = typeof promClient
+
+/** What one worker has counted, fit to be sent to another process. */
+export type Snapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
+
+export interface PrometheusMetrics extends Metrics {
+  /** This worker's part. Never rejects. */
+  snapshot(): Promise<Snapshot>
+  /** @param snapshots One for each worker. */
+  page(snapshots: readonly Snapshot[]): Promise<string>
+  /** The page's media type. */
+  readonly contentType: string
+}
+
+/** @returns undefined where prom-client is not installed. */
+export function findPromClient(): PromClient | undefined {
+  try {
+    return createRequire(__filename)('prom-client') as PromClient
+  } catch {
+    return undefined
+  }
+}
+
+const PREFIX = 'haraka_tls_policy_'
+const POLICIES = ['dane', 'sts', 'dane+sts', 'operator', 'none']
+const VERDICTS = ['verified', 'trusted', 'encrypted', 'cleartext', 'refused']
+const STATES: readonly ResolverState[] = ['validating', 'blind', 'unreachable']
+const DECISION_BUCKETS = [0.0001, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 90]
+const SESSION_BUCKETS = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
+
+/** @param worker The worker's number; 0 where Haraka is one process. */
+export function prometheusMetrics(client: PromClient, worker: number): PrometheusMetrics {
+  const registry = new client.Registry()
+  registry.setDefaultLabels({ worker: String(worker) })
+  const registers = [registry]
+  let sources: MeasuredSources | undefined
+
+  const decisions = new client.Counter({
+    name: `${PREFIX}decisions_total`,
+    help: 'Decisions on how to deliver to a domain, by outcome.',
+    labelNames: ['outcome'],
+    registers,
+  })
+  const decisionSeconds = new client.Histogram({
+    name: `${PREFIX}decision_seconds`,
+    help: 'Seconds for one decision, with its DNS lookups and policy fetch.',
+    buckets: DECISION_BUCKETS,
+    registers,
+  })
+  const verdicts = new client.Counter({
+    name: `${PREFIX}verdicts_total`,
+    help: 'Verdicts on hosts, as in the log line: one for each host tried or refused.',
+    labelNames: ['policy', 'verdict', 'mode'],
+    registers,
+  })
+  const refusals = new client.Counter({
+    name: `${PREFIX}refusals_total`,
+    help: 'Hosts and domains refused, by reason (docs/reasons.md).',
+    labelNames: ['reason', 'mode'],
+    registers,
+  })
+  const preflights = new client.Histogram({
+    name: `${PREFIX}preflight_seconds`,
+    help: 'Seconds from the greeting to the judgement of a host that must be secured.',
+    labelNames: ['result'],
+    buckets: SESSION_BUCKETS,
+    registers,
+  })
+  const lookups = new client.Counter({
+    name: `${PREFIX}sts_lookups_total`,
+    help: 'MTA-STS policies asked for by deliveries, by where the answer came from.',
+    labelNames: ['source'],
+    registers,
+  })
+  const problems = new client.Counter({
+    name: `${PREFIX}sts_problems_total`,
+    help: 'MTA-STS lookups beside whose answer something was wrong, by reason (docs/reasons.md).',
+    labelNames: ['reason'],
+    registers,
+  })
+  const fetches = new client.Counter({
+    name: `${PREFIX}sts_fetches_total`,
+    help: 'MTA-STS policies fetched over HTTPS, by cause and result.',
+    labelNames: ['cause', 'result'],
+    registers,
+  })
+  const fetchSeconds = new client.Histogram({
+    name: `${PREFIX}sts_fetch_seconds`,
+    help: 'Seconds for one fetch of an MTA-STS policy.',
+    buckets: SESSION_BUCKETS,
+    registers,
+  })
+  new client.Gauge({
+    name: `${PREFIX}resolver_state`,
+    help: 'What the last self-test said of DNSSEC validation: 1 for the state that holds.',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      const state = sources?.resolverState()
+      for (const one of STATES) this.set({ state: one }, one === state ? 1 : 0)
+    },
+  })
+  policyGauge(client, registers, {
+    name: `${PREFIX}sts_policies`,
+    help: 'MTA-STS policies in the store that hold now; counted every five minutes.',
+    count: async () => (await sources?.policies())?.map(({ mode, held }) => [mode, held]),
+  })
+  policyGauge(client, registers, {
+    name: `${PREFIX}sts_policies_expiring`,
+    help: 'Of these, in use and with less than a quarter of their life left.',
+    count: async () => (await sources?.policies())?.map(({ mode, expiring }) => [mode, expiring]),
+  })
+  startAtZero({ decisions, refusals, lookups, problems, fetches })
+
+  return {
+    decided(outcome, seconds) {
+      decisions.inc({ outcome })
+      observe(decisionSeconds, {}, seconds)
+    },
+    hostDone(fields) {
+      const mode = fields.mode ?? 'enforce'
+      const policy = oneOf(POLICIES, fields.policy)
+      const verdict = oneOf(VERDICTS, fields.verdict)
+      verdicts.inc({ policy, verdict, mode })
+      if (verdict === 'refused') refusals.inc({ reason: knownReason(fields.reason), mode })
+    },
+    preflightDone(secured, seconds) {
+      observe(preflights, { result: secured ? 'secured' : 'refused' }, seconds)
+    },
+    policyLookedUp(source, problem) {
+      lookups.inc({ source })
+      if (problem !== undefined) problems.inc({ reason: knownReason(problem) })
+    },
+    policyFetched(cause, result, seconds) {
+      fetches.inc({ cause, result: result === 'ok' ? 'ok' : knownReason(result) })
+      observe(fetchSeconds, {}, seconds)
+    },
+    measure(measured) {
+      sources = measured
+    },
+    snapshot: () => registry.getMetricsAsJSON(),
+    page: (snapshots) => client.AggregatorRegistry.aggregate([...snapshots]).metrics(),
+    contentType: registry.contentType,
+  }
+}
+
+/** A clock that stepped gives no negative time, and no exception in the middle of a delivery. */
+function observe<T extends string>(
+  histogram: Histogram<T>,
+  labels: Partial<Record<T, string>>,
+  seconds: number,
+): void {
+  if (seconds >= 0 && Number.isFinite(seconds)) histogram.observe(labels, seconds)
+}
+
+interface PolicyGauge {
+  readonly name: string
+  readonly help: string
+  readonly count: () => Promise<(readonly [PolicyCount['mode'], number])[] | undefined>
+}
+
+function policyGauge(
+  client: PromClient,
+  registers: Registry[],
+  { name, help, count }: PolicyGauge,
+): void {
+  new client.Gauge({
+    name,
+    help,
+    labelNames: ['mode'],
+    registers,
+    async collect() {
+      const counted = await count()
+      // No number is honest where none is known; an old one would not be.
+      this.reset()
+      for (const [mode, value] of counted ?? []) this.set({ mode }, value)
+    },
+  })
+}
+
+interface ZeroCounters {
+  readonly decisions: Counter<'outcome'>
+  readonly refusals: Counter<'reason' | 'mode'>
+  readonly lookups: Counter<'source'>
+  readonly problems: Counter<'reason'>
+  readonly fetches: Counter<'cause' | 'result'>
+}
+
+/** A counter that begins with its first event hides that event from `increase()`. */
+function startAtZero({ decisions, refusals, lookups, problems, fetches }: ZeroCounters): void {
+  for (const outcome of ['hosts', 'defer', 'bounce', 'failed']) decisions.inc({ outcome }, 0)
+  for (const source of ['warm', 'cache', 'fetched', 'none', 'unknown']) lookups.inc({ source }, 0)
+  for (const [reason, { status }] of Object.entries(REASONS)) {
+    if (status !== undefined) refusals.inc({ reason, mode: 'enforce' }, 0)
+    if (!isStsProblem(reason)) continue
+    problems.inc({ reason }, 0)
+    for (const cause of ['delivery', 'refresh']) fetches.inc({ cause, result: reason }, 0)
+  }
+  for (const cause of ['delivery', 'refresh']) fetches.inc({ cause, result: 'ok' }, 0)
+}
+
+const STS_PROBLEM = /^sts-(?:policy-|webpki-|txt-)/
+
+function isStsProblem(reason: string): boolean {
+  return STS_PROBLEM.test(reason)
+}
+
+function oneOf(words: readonly string[], word: string): string {
+  return words.includes(word) ? word : 'other'
+}
+
+function knownReason(reason: ReasonCode): string {
+  return Object.hasOwn(REASONS, reason) ? reason : 'other'
+}

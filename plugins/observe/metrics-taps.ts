@@ -1,0 +1,91 @@
+/**
+ * Puts the counting around what is counted, so that planner, policies and fetch know nothing of it. A tap passes on what
+ * goes through it, unchanged: outcome, rejection and order of events.
+ */
+import type { Planner } from '../delivery/planner'
+import type { Plan } from '../delivery/types'
+import type { StsLookup, StsLookupOptions, StsPolicies, StsProblem } from '../mta-sts/types'
+import { sourceOf } from './metrics'
+import type { Metrics } from './metrics'
+
+/** @param now Milliseconds of a clock that never steps. */
+export function tapPlanner(planner: Planner, metrics: Metrics, now: () => number): Planner {
+  const timed = async (decide: () => Promise<Plan>): Promise<Plan> => {
+    const began = now()
+    const passed = () => (now() - began) / 1000
+    try {
+      const plan = await decide()
+      metrics.decided(plan.outcome.kind, passed())
+      return plan
+    } catch (err: unknown) {
+      metrics.decided('failed', passed())
+      throw err
+    }
+  }
+  return {
+    planForDomain: (domain, options) => timed(() => planner.planForDomain(domain, options)),
+    planForRoute: (route) => timed(() => planner.planForRoute(route)),
+  }
+}
+
+interface PeekingPolicies extends StsPolicies {
+  peek(domain: string): StsLookup | undefined
+}
+
+type Fetched = { readonly ok: true } | { readonly ok: false; readonly problem: StsProblem }
+
+export interface StsTap {
+  /** What deliveries ask, counted. */
+  policies(sts: PeekingPolicies): StsPolicies
+  /** How policies are fetched, counted. */
+  fetch<T extends Fetched>(
+    fetch: (domain: string, signal: AbortSignal) => Promise<T>,
+  ): (domain: string, signal: AbortSignal) => Promise<T>
+}
+
+/**
+ * A fetch is a delivery's where a delivery waits for that domain as it begins, else a refresh.
+ * @param now Milliseconds of a clock that never steps.
+ */
+export function createStsTap(metrics: Metrics, now: () => number): StsTap {
+  const waiting = new Map<string, number>()
+  const wait = (domain: string, by: 1 | -1) => {
+    const count = (waiting.get(domain) ?? 0) + by
+    if (count > 0) waiting.set(domain, count)
+    else waiting.delete(domain)
+  }
+
+  const ask = async (
+    sts: PeekingPolicies,
+    domain: string,
+    options: StsLookupOptions | undefined,
+  ): Promise<StsLookup> => {
+    wait(domain, 1)
+    try {
+      const lookup = await sts.lookup(domain, options)
+      metrics.policyLookedUp(sourceOf(lookup), lookup.problem?.reason)
+      return lookup
+    } finally {
+      wait(domain, -1)
+    }
+  }
+
+  return {
+    policies: (sts) => ({
+      lookup(domain, options) {
+        const warm = options?.recheck === true ? undefined : sts.peek(domain)
+        if (warm === undefined) return ask(sts, domain, options)
+        metrics.policyLookedUp('warm', warm.problem?.reason)
+        return Promise.resolve(warm)
+      },
+    }),
+    fetch: (fetch) => async (domain, signal) => {
+      const cause = waiting.has(domain) ? 'delivery' : 'refresh'
+      const began = now()
+      const outcome = await fetch(domain, signal)
+      const result = outcome.ok ? 'ok' : outcome.problem.reason
+      metrics.policyFetched(cause, result, (now() - began) / 1000)
+      return outcome
+    },
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What the plugin counts, in its own words; metrics-prometheus.ts turns it into Prometheus metrics (docs/metrics.md).
+ *
+ * Promises: every label is one of a known few, never a domain, host or address, whatever came from the network; where
+ * metrics are off, counting costs nothing and needs nothing. Nothing here throws: no count is worth a delivery.
+ */
+import type { PlanOutcome } from '../delivery/types'
+import type { StsLookup, StsProblemReason } from '../mta-sts/types'
+import type { LogFields } from './log-line'
+
+/** `failed`: the decision ended in an exception. */
+export type DecisionOutcome = PlanOutcome['kind'] | 'failed'
+
+/** `warm`: this worker knew without asking; otherwise as the lookup says itself. */
+export type LookupSource = 'warm' | 'cache' | 'fetched' | 'none' | 'unknown'
+
+/** `delivery`: a mail waits for it. */
+export type FetchCause = 'delivery' | 'refresh'
+
+export type ResolverState = 'validating' | 'blind' | 'unreachable'
+
+/** The policies that hold now, counted. */
+export interface PolicyCount {
+  readonly mode: 'enforce' | 'testing' | 'none'
+  readonly held: number
+  /** Of these, in use, and with less than a quarter of their life left: refreshing must have failed for long. */
+  readonly expiring: number
+}
+
+export interface Metrics {
+  decided(outcome: DecisionOutcome, seconds: number): void
+  /** One for each line in the log: the verdict on a host. */
+  hostDone(fields: Pick<LogFields, 'policy' | 'verdict' | 'reason' | 'mode'>): void
+  /** Greeting to judgement, on a host that demands TLS. */
+  preflightDone(secured: boolean, seconds: number): void
+  policyLookedUp(source: LookupSource, problem: StsProblemReason | undefined): void
+  policyFetched(cause: FetchCause, result: 'ok' | StsProblemReason, seconds: number): void
+  /** What is measured when somebody asks, instead of being counted. */
+  measure(sources: MeasuredSources): void
+}
+
+export interface MeasuredSources {
+  readonly resolverState: () => ResolverState
+  /** Must not reject; undefined while it is not known. */
+  readonly policies: () => Promise<readonly PolicyCount[] | undefined>
+}
+
+/** Metrics are off. */
+export const NO_METRICS: Metrics = {
+  decided: ignore,
+  hostDone: ignore,
+  preflightDone: ignore,
+  policyLookedUp: ignore,
+  policyFetched: ignore,
+  measure: ignore,
+}
+
+function ignore(): void {
+  // Nobody counts.
+}
+
+/** Where a lookup's outcome came from; `warm` is for the caller to know. */
+export function sourceOf(lookup: StsLookup): LookupSource {
+  return lookup.kind === 'policy' ? lookup.source : lookup.kind
+}

@@ -1,0 +1,428 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import type { Planner } from '../../../plugins/delivery/planner'
+import type { Plan } from '../../../plugins/delivery/types'
+import type { KnownPolicy, StsLookup } from '../../../plugins/mta-sts/types'
+import type { LogFields } from '../../../plugins/observe/log-line'
+import { NO_METRICS } from '../../../plugins/observe/metrics'
+import type { Metrics } from '../../../plugins/observe/metrics'
+import { createCensus } from '../../../plugins/observe/metrics-census'
+import { createMetricsService } from '../../../plugins/observe/metrics-http'
+import type { HttpResponse } from '../../../plugins/observe/metrics-http'
+import { findPromClient, prometheusMetrics } from '../../../plugins/observe/metrics-prometheus'
+import type { PrometheusMetrics } from '../../../plugins/observe/metrics-prometheus'
+import { createStsTap, tapPlanner } from '../../../plugins/observe/metrics-taps'
+import { REASONS } from '../../../plugins/observe/reasons'
+import type { ReasonCode } from '../../../plugins/observe/reasons'
+
+function makeMetrics(worker = 0): PrometheusMetrics {
+  const client = findPromClient()
+  assert.ok(client, 'prom-client is installed for the tests')
+  return prometheusMetrics(client, worker)
+}
+
+/** The page of one worker, as a map from `name{labels}` to value. */
+async function read(metrics: PrometheusMetrics): Promise<ReadonlyMap<string, number>> {
+  return parse(await metrics.page([await metrics.snapshot()]))
+}
+
+function parse(page: string): ReadonlyMap<string, number> {
+  const lines = page.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  return new Map(
+    lines.map((line) => {
+      const space = line.lastIndexOf(' ')
+      return [line.slice(0, space), Number(line.slice(space + 1))]
+    }),
+  )
+}
+
+const DANE_REFUSED = {
+  policy: 'dane',
+  verdict: 'refused',
+  reason: 'dane-no-match',
+} as const
+
+describe('metrics for Prometheus', () => {
+  it('counts verdicts by policy, and refusals by reason', async () => {
+    const metrics = makeMetrics()
+    metrics.hostDone(DANE_REFUSED)
+    metrics.hostDone({ ...DANE_REFUSED, mode: 'observe' })
+    metrics.hostDone({ policy: 'sts', verdict: 'verified', reason: 'sts-matched' })
+    const page = await read(metrics)
+    const verdict = (labels: string) =>
+      page.get(`haraka_tls_policy_verdicts_total{${labels},worker="0"}`)
+    const refusal = (labels: string) =>
+      page.get(`haraka_tls_policy_refusals_total{${labels},worker="0"}`)
+    assert.equal(verdict('policy="dane",verdict="refused",mode="enforce"'), 1)
+    assert.equal(verdict('policy="dane",verdict="refused",mode="observe"'), 1)
+    assert.equal(verdict('policy="sts",verdict="verified",mode="enforce"'), 1)
+    assert.equal(refusal('reason="dane-no-match",mode="enforce"'), 1)
+    assert.equal(refusal('reason="dane-no-match",mode="observe"'), 1)
+    assert.equal(refusal('reason="sts-matched",mode="enforce"'), undefined)
+  })
+
+  it('begins at zero for each reason that can hold mail back, so that the first event is a rise', async () => {
+    const page = await read(makeMetrics())
+    for (const [reason, { status }] of Object.entries(REASONS)) {
+      const line = `haraka_tls_policy_refusals_total{reason="${reason}",mode="enforce",worker="0"}`
+      assert.equal(page.get(line), status === undefined ? undefined : 0, reason)
+    }
+    const lookups = [...page.keys()].filter((line) => line.includes('sts_lookups_total'))
+    assert.equal(lookups.length, 5)
+    const fetches = [...page.keys()].filter((line) => line.includes('sts_fetches_total'))
+    assert.equal(fetches.length, 12)
+  })
+
+  it('counts decisions, lookups and fetches, and measures their time', async () => {
+    const metrics = makeMetrics()
+    metrics.decided('hosts', 0.003)
+    metrics.decided('defer', 20)
+    metrics.preflightDone(true, 0.2)
+    metrics.preflightDone(false, 30)
+    metrics.policyLookedUp('fetched', undefined)
+    metrics.policyLookedUp('cache', 'sts-txt-invalid')
+    metrics.policyFetched('delivery', 'ok', 0.4)
+    metrics.policyFetched('refresh', 'sts-webpki-invalid', 1)
+    const page = await read(metrics)
+    const value = (line: string) => page.get(`haraka_tls_policy_${line}`)
+    assert.equal(value('decisions_total{outcome="hosts",worker="0"}'), 1)
+    assert.equal(value('decision_seconds_count{worker="0"}'), 2)
+    assert.equal(value('decision_seconds_sum{worker="0"}'), 20.003)
+    assert.equal(value('decision_seconds_bucket{le="0.005",worker="0"}'), 1)
+    assert.equal(value('preflight_seconds_count{result="refused",worker="0"}'), 1)
+    assert.equal(value('sts_lookups_total{source="fetched",worker="0"}'), 1)
+    assert.equal(value('sts_problems_total{reason="sts-txt-invalid",worker="0"}'), 1)
+    assert.equal(value('sts_fetches_total{cause="delivery",result="ok",worker="0"}'), 1)
+    const failed = 'sts_fetches_total{cause="refresh",result="sts-webpki-invalid",worker="0"}'
+    assert.equal(value(failed), 1)
+    assert.equal(value('sts_fetch_seconds_count{worker="0"}'), 2)
+  })
+
+  it('shows the state of the resolver and the policies as they are when asked', async () => {
+    const metrics = makeMetrics()
+    const before = await read(metrics)
+    assert.equal(
+      before.get('haraka_tls_policy_resolver_state{state="validating",worker="0"}'),
+      0,
+      'nothing is known yet',
+    )
+    let state: 'validating' | 'blind' = 'validating'
+    metrics.measure({
+      resolverState: () => state,
+      policies: () =>
+        Promise.resolve([
+          { mode: 'enforce', held: 7, expiring: 2 },
+          { mode: 'testing', held: 0, expiring: 0 },
+        ]),
+    })
+    state = 'blind'
+    const page = await read(metrics)
+    const value = (line: string) => page.get(`haraka_tls_policy_${line}`)
+    assert.equal(value('resolver_state{state="blind",worker="0"}'), 1)
+    assert.equal(value('resolver_state{state="validating",worker="0"}'), 0)
+    assert.equal(value('sts_policies{mode="enforce",worker="0"}'), 7)
+    assert.equal(value('sts_policies_expiring{mode="enforce",worker="0"}'), 2)
+    metrics.measure({ resolverState: () => state, policies: () => Promise.resolve(undefined) })
+    const unknown = await read(metrics)
+    assert.equal(
+      unknown.get('haraka_tls_policy_sts_policies{mode="enforce",worker="0"}'),
+      undefined,
+    )
+  })
+
+  it('no word from the network becomes a label', async () => {
+    const metrics = makeMetrics()
+    const series = (await read(metrics)).size
+    const fields = fc.record({ policy: fc.string(), verdict: fc.string(), reason: fc.string() })
+    fc.assert(
+      fc.property(fields, (hostile) => {
+        metrics.hostDone(hostile as unknown as LogFields)
+        metrics.hostDone({ ...hostile, verdict: 'refused' } as unknown as LogFields)
+      }),
+      { numRuns: 300 },
+    )
+    const page = await read(metrics)
+    assert.ok(page.size <= series + 3, `${page.size - series} new series`)
+    for (const line of page.keys()) assert.match(line, /^[a-z_]+\{[a-z0-9_="+,.Inf-]*\}$/i)
+  })
+
+  it('a time below zero or unknown ends no delivery', () => {
+    const metrics = makeMetrics()
+    for (const seconds of [-1, NaN, Infinity]) {
+      metrics.decided('hosts', seconds)
+      metrics.preflightDone(true, seconds)
+      metrics.policyFetched('refresh', 'ok', seconds)
+    }
+  })
+
+  it('shows several workers side by side on one page', async () => {
+    const workers = [makeMetrics(1), makeMetrics(2)] as const
+    workers[0].decided('hosts', 1)
+    workers[1].decided('hosts', 2)
+    workers[1].decided('hosts', 2)
+    const snapshots = await Promise.all(workers.map((worker) => worker.snapshot()))
+    // As it comes out of the channel between processes.
+    const sent = JSON.parse(JSON.stringify(snapshots)) as typeof snapshots
+    const text = await workers[0].page(sent)
+    const page = parse(text)
+    const hosts = (worker: number) =>
+      page.get(`haraka_tls_policy_decisions_total{outcome="hosts",worker="${worker}"}`)
+    assert.equal(hosts(1), 1)
+    assert.equal(hosts(2), 2)
+    assert.equal(page.get('haraka_tls_policy_decision_seconds_sum{worker="2"}'), 4)
+    assert.equal(text.split('# TYPE haraka_tls_policy_decisions_total').length, 2)
+  })
+})
+
+/** Notes each call as `method: arguments`. */
+function recording(): { readonly metrics: Metrics; readonly calls: string[] } {
+  const calls: string[] = []
+  const note =
+    (method: string) =>
+    (...args: readonly unknown[]) => {
+      calls.push(`${method}: ${args.map(String).join(' ')}`)
+    }
+  return {
+    calls,
+    metrics: {
+      ...NO_METRICS,
+      decided: note('decided'),
+      policyLookedUp: note('looked up'),
+      policyFetched: note('fetched'),
+    },
+  }
+}
+
+/** A clock that is one second further at each look. */
+function ticking(): () => number {
+  let now = 0
+  return () => (now += 1000)
+}
+
+const KNOWN: KnownPolicy = {
+  domain: 'example.com',
+  id: '1',
+  policy: { mode: 'enforce', mx: ['mx.example.com'], maxAge: 604_800, lines: [] },
+  fetchedAt: 0,
+  expiresAt: 604_800_000,
+}
+
+describe('taps of the metrics', () => {
+  it('time each decision and pass it on', async () => {
+    const { metrics, calls } = recording()
+    const plan = { outcome: { kind: 'defer' } } as Plan
+    const failure = new Error('no')
+    const planner: Planner = {
+      planForDomain: (domain) =>
+        domain === 'bad' ? Promise.reject(failure) : Promise.resolve(plan),
+      planForRoute: () => Promise.resolve(plan),
+    }
+    const tapped = tapPlanner(planner, metrics, ticking())
+    assert.equal(await tapped.planForDomain('good'), plan)
+    await assert.rejects(tapped.planForDomain('bad'), failure)
+    await tapped.planForRoute({ host: 'relay', port: 25 })
+    assert.deepEqual(calls, ['decided: defer 1', 'decided: failed 1', 'decided: defer 1'])
+  })
+
+  it('tell warm answers from those that were asked for', async () => {
+    const { metrics, calls } = recording()
+    const tap = createStsTap(metrics, ticking())
+    const warm: StsLookup = { kind: 'none' }
+    const asked: StsLookup = {
+      kind: 'policy',
+      known: KNOWN,
+      source: 'cache',
+      problem: { reason: 'sts-txt-invalid', detail: '' },
+    }
+    const sts = tap.policies({
+      peek: (domain) => (domain === 'warm' ? warm : undefined),
+      lookup: () => Promise.resolve(asked),
+    })
+    assert.equal(await sts.lookup('warm'), warm)
+    assert.equal(await sts.lookup('cold'), asked)
+    assert.equal(await sts.lookup('warm', { recheck: true }), asked)
+    assert.deepEqual(calls, [
+      'looked up: warm undefined',
+      'looked up: cache sts-txt-invalid',
+      'looked up: cache sts-txt-invalid',
+    ])
+  })
+
+  it('tell a fetch that a delivery waits for from a refresh', async () => {
+    const { metrics, calls } = recording()
+    const tap = createStsTap(metrics, ticking())
+    const fetch = tap.fetch((domain: string) =>
+      Promise.resolve(
+        domain === 'broken'
+          ? ({ ok: false, problem: { reason: 'sts-policy-invalid', detail: '' } } as const)
+          : ({ ok: true } as const),
+      ),
+    )
+    const { signal } = new AbortController()
+    const sts = tap.policies({
+      peek: () => undefined,
+      lookup: async (domain) => {
+        await fetch(domain, signal)
+        return { kind: 'none' }
+      },
+    })
+    await sts.lookup('asked')
+    await fetch('asked', signal)
+    await fetch('broken', signal)
+    assert.deepEqual(
+      calls.filter((call) => call.startsWith('fetched')),
+      ['fetched: delivery ok 1', 'fetched: refresh ok 1', 'fetched: refresh sts-policy-invalid 1'],
+    )
+  })
+})
+
+describe('census of the cached policies', () => {
+  const HOUR = 3_600_000
+  const policy = (mode: 'enforce' | 'none', maxAge: number, left: number, domain = 'a.test') => ({
+    ...KNOWN,
+    domain,
+    policy: { ...KNOWN.policy, mode, maxAge },
+    expiresAt: left,
+  })
+
+  it('counts by mode, and which of those in use are near their end', async () => {
+    const census = createCensus({
+      list: () =>
+        Promise.resolve([
+          policy('enforce', 604_800, 600 * HOUR),
+          policy('enforce', 604_800, HOUR),
+          policy('enforce', 604_800, HOUR, 'unused.test'),
+          policy('enforce', 3600, HOUR / 10),
+          policy('none', 86_400, HOUR),
+        ]),
+      isInUse: (domain) => Promise.resolve(domain !== 'unused.test'),
+      clock: () => 0,
+    })
+    assert.deepEqual(await census(), [
+      { mode: 'enforce', held: 4, expiring: 1 },
+      { mode: 'testing', held: 0, expiring: 0 },
+      { mode: 'none', held: 1, expiring: 1 },
+    ])
+  })
+
+  it('looks into the store once in five minutes, whoever asks, also after the clock was set back', async () => {
+    let now = 1_000_000
+    let looks = 0
+    const census = createCensus({
+      list: () => {
+        looks += 1
+        return Promise.resolve([])
+      },
+      isInUse: () => Promise.resolve(true),
+      clock: () => now,
+    })
+    await Promise.all([census(), census()])
+    now += 299_000
+    await census()
+    assert.equal(looks, 1)
+    now += 1000
+    await census()
+    assert.equal(looks, 2)
+    now -= 900_000
+    await census()
+    assert.equal(looks, 3)
+  })
+
+  it('a store that hangs costs a moment, one that fails gives no number; neither is an error', async () => {
+    const hanging = createCensus({
+      list: () => new Promise(() => undefined),
+      isInUse: () => Promise.resolve(true),
+      clock: () => 0,
+      patienceMs: 5,
+    })
+    assert.equal(await hanging(), undefined)
+    const failing = createCensus({
+      list: () => Promise.reject(new Error('gone')),
+      isInUse: () => Promise.resolve(true),
+      clock: () => 0,
+    })
+    assert.equal(await failing(), undefined)
+  })
+})
+
+describe('metrics on Haraka’s HTTP listener', () => {
+  interface Answered {
+    code?: number
+    type?: string
+    body?: string
+  }
+  const respond = (done: (answered: Answered) => void): HttpResponse => {
+    const answered: Answered = {}
+    const response: HttpResponse = {
+      status: (code) => {
+        answered.code = code
+        return response
+      },
+      type: (type) => {
+        answered.type = type
+        return response
+      },
+      send: (body) => {
+        answered.body = body
+        done(answered)
+      },
+    }
+    return response
+  }
+
+  it('where the listener is off, nothing is loaded, counted or said', () => {
+    const said: string[] = []
+    const service = createMetricsService({
+      httpOn: false,
+      notice: (text) => said.push(text),
+      findClient: () => assert.fail('prom-client was looked for'),
+    })
+    assert.equal(service.metrics, NO_METRICS)
+    assert.deepEqual(said, [])
+  })
+
+  it('without prom-client there is one sentence and no metrics', () => {
+    const said: string[] = []
+    const service = createMetricsService({
+      httpOn: true,
+      notice: (text) => said.push(text),
+      findClient: () => undefined,
+    })
+    assert.equal(service.metrics, NO_METRICS)
+    assert.equal(said.length, 1)
+    assert.match(said[0] ?? '', /npm install prom-client/)
+    service.serve({ get: () => assert.fail('there is nothing to serve') })
+  })
+
+  it('serves the page as Prometheus reads it', async () => {
+    const service = createMetricsService({ httpOn: true, notice: () => undefined })
+    service.metrics.decided('bounce', 1)
+    const answered = await new Promise<Answered>((resolve) => {
+      service.serve({
+        get: (path, handler) => {
+          assert.equal(path, '/tls-policy/metrics')
+          handler(undefined, respond(resolve))
+        },
+      })
+    })
+    service.stop()
+    assert.equal(answered.code, 200)
+    assert.match(answered.type ?? '', /^text\/plain; version=0\.0\.4/)
+    const page = parse(answered.body ?? '')
+    assert.equal(page.get('haraka_tls_policy_decisions_total{outcome="bounce",worker="0"}'), 1)
+  })
+})
+
+describe('reasons in the metrics', () => {
+  it('each code of the catalogue is a label as it stands', async () => {
+    const metrics = makeMetrics()
+    for (const reason of Object.keys(REASONS) as ReasonCode[]) {
+      metrics.hostDone({ policy: 'sts', verdict: 'refused', reason })
+    }
+    const page = await read(metrics)
+    for (const reason of Object.keys(REASONS)) {
+      const line = `haraka_tls_policy_refusals_total{reason="${reason}",mode="enforce",worker="0"}`
+      assert.equal(page.get(line), 1)
+    }
+  })
+})
