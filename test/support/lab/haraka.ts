@@ -202,6 +202,15 @@ export class Haraka {
     return this.#daemon?.log.entries ?? []
   }
 
+  /** Resolves when as many processes that deliver as this have come up, since the start of the run, dead ones included. */
+  async workersReady(count: number): Promise<void> {
+    const isReady = (line: string) => eventIn(line)?.kind === 'ready'
+    await this.#daemon?.log.waitFor(
+      `${count} workers`,
+      () => this.log().filter(isReady).length >= count,
+    )
+  }
+
   waitForLine(what: string, pattern: RegExp, options?: WaitOptions): Promise<string> {
     if (this.#daemon === undefined) throw new Error('Haraka does not run')
     return this.#daemon.waitForLine(what, pattern, options)
