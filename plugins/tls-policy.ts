@@ -16,6 +16,9 @@ import { createContextSource } from './haraka/tls-context'
 import type { ContextSettings } from './haraka/tls-context'
 import type { HarakaPlugin, HMailItem, OutboundTls, TlsSocketModule } from './haraka/types'
 import { logLine } from './observe/log-line'
+import { createMetricsService } from './observe/metrics-http'
+import type { HttpApp, MetricsService } from './observe/metrics-http'
+import { tapPlanner } from './observe/metrics-taps'
 import type { Logger } from './store'
 import { readCaFile, wire } from './wiring'
 import type { Wiring } from './wiring'
@@ -27,6 +30,7 @@ interface Loaded {
 
 interface Running {
   readonly control: Control
+  readonly metrics: MetricsService
   /** Begins the lookups for a domain, so that its delivery may find them done. */
   readonly lookAhead: (domain: string) => void
   /** Starts once; whatever is asked before waits for it. */
@@ -46,6 +50,13 @@ export function register(this: HarakaPlugin): void {
     loaded = reload(this, loaded)
   })
   const config = () => loaded.config
+  const service = createMetricsService({
+    httpOn: isHttpOn(this),
+    notice: (sentence) => {
+      this.lognotice(this, sentence)
+    },
+  })
+  const { metrics } = service
   let wiring: Promise<Wiring> | undefined
   const start = () => {
     wiring ??= wire({
@@ -59,15 +70,20 @@ export function register(this: HarakaPlugin): void {
       onHealth: (health) => {
         tellHealth(this, health)
       },
+      metrics,
     })
     return wiring
   }
   const control = createControl({
-    planner: {
-      planForDomain: async (domain, options) =>
-        (await start()).planner.planForDomain(domain, options),
-      planForRoute: async (route) => (await start()).planner.planForRoute(route),
-    },
+    planner: tapPlanner(
+      {
+        planForDomain: async (domain, options) =>
+          (await start()).planner.planForDomain(domain, options),
+        planForRoute: async (route) => (await start()).planner.planForRoute(route),
+      },
+      metrics,
+      () => performance.now(),
+    ),
     treatment: (domain) => treatmentOf(config(), domain, new Date()),
     harakaMx: seam.HarakaMx,
     contexts: createContextSource(
@@ -83,11 +99,16 @@ export function register(this: HarakaPlugin): void {
     report: (hmail, fields) => {
       const line = `tls-policy: ${logLine(fields)}`
       hmail.lognotice(this, line)
+      metrics.hostDone(fields)
+    },
+    preflightDone: (secured, seconds) => {
+      metrics.preflightDone(secured, seconds)
     },
   })
   const uninstall = seam.install(control)
   running = {
     control,
+    metrics: service,
     lookAhead: (domain) => {
       if (treatmentOf(config(), domain, new Date()) === 'off') return
       start()
@@ -100,11 +121,14 @@ export function register(this: HarakaPlugin): void {
     },
     stop: () => {
       uninstall()
+      service.stop()
       void wiring?.then((started) => started.close())
     },
   }
   this.register_hook('init_master', 'start_tls_policy')
   this.register_hook('init_child', 'start_tls_policy')
+  // First of all: what comes after a hook that takes its time, Haraka's "not found" answers instead.
+  this.register_hook('init_http', 'serve_metrics', -100)
   this.register_hook('delivered', 'tell_verdict')
   // Last of all: mail that another plugin takes or refuses is looked up by nobody.
   this.register_hook('queue_outbound', 'look_ahead', 100)
@@ -117,6 +141,7 @@ export function start_tls_policy(
   server: { readonly cluster?: { readonly isMaster?: boolean } },
 ): void {
   if (!running || server.cluster?.isMaster) {
+    running?.metrics.relay()
     next()
     return
   }
@@ -131,6 +156,15 @@ export function start_tls_policy(
       next()
     },
   )
+}
+
+export function serve_metrics(
+  this: HarakaPlugin,
+  next: () => void,
+  server: { readonly http: { readonly app: HttpApp } },
+): void {
+  running?.metrics.serve(server.http.app)
+  next()
 }
 
 export function tell_verdict(
@@ -260,6 +294,12 @@ interface OutboundConfig {
 
 function outboundConfig(plugin: HarakaPlugin): OutboundConfig {
   return (plugin.haraka_require('outbound/config') as { readonly cfg: OutboundConfig }).cfg
+}
+
+/** Haraka's HTTP listener, where metrics are served (http.ini). */
+function isHttpOn(plugin: HarakaPlugin): boolean {
+  const { main } = plugin.config.get('http.ini') as { readonly main?: { readonly listen?: unknown } }
+  return Boolean(main?.listen)
 }
 
 function storeFolder(plugin: HarakaPlugin): string {

@@ -12,6 +12,10 @@ import type { Health, ManagedResolver } from './dnssec-stub'
 import { fetchPolicy } from './mta-sts/fetch'
 import { createStsPolicies } from './mta-sts/policies'
 import type { ManagedStsPolicies } from './mta-sts/policies'
+import { NO_METRICS } from './observe/metrics'
+import type { Metrics } from './observe/metrics'
+import { createCensus } from './observe/metrics-census'
+import { createStsTap } from './observe/metrics-taps'
 import { createStore } from './store'
 import type { Logger, Store } from './store'
 
@@ -28,6 +32,8 @@ export interface WiringOptions {
   readonly tlsSwitchedOff: () => boolean
   /** Told of the resolver's first self-test and of each change. */
   readonly onHealth: (health: Health, before: Health | undefined) => void
+  /** Default: nothing is counted. */
+  readonly metrics?: Metrics
 }
 
 export interface Wiring {
@@ -44,14 +50,16 @@ const CACHED_OUTCOMES = 20_000
 
 /** @throws Error with a sentence for the operator, where what the settings ask for cannot be had. */
 export async function wire(options: WiringOptions): Promise<Wiring> {
-  const { config, log } = options
+  const { config, log, metrics = NO_METRICS } = options
   const atStart = config()
   const resolver = wireResolver(atStart, options.onHealth)
   const store = await wireStore(atStart, options)
+  const ticks = () => performance.now()
+  const tap = createStsTap(metrics, ticks)
   const sts = createStsPolicies({
     resolver: resolver.resolver,
     store,
-    fetch: (domain, signal) => {
+    fetch: tap.fetch((domain, signal) => {
       const { mtaSts } = config()
       return fetchPolicy({
         domain,
@@ -62,7 +70,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
         maxBody: mtaSts.maxBody,
         allowPrivate: mtaSts.fetchPrivate,
       })
-    },
+    }),
     clock: Date.now,
     random: Math.random,
     log,
@@ -77,13 +85,21 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
   })
   const planner = createPlanner({
     resolver: resolver.resolver,
-    sts,
+    sts: tap.policies(sts),
     isLocal: options.isLocal,
     config,
     tlsSwitchedOff: options.tlsSwitchedOff,
     now: () => new Date(),
-    ticks: () => performance.now(),
+    ticks,
     random: Math.random,
+  })
+  metrics.measure({
+    resolverState: () => resolver.health().state,
+    policies: createCensus({
+      list: () => sts.list(),
+      isInUse: (domain) => isInUse(store, domain),
+      clock: Date.now,
+    }),
   })
   return {
     planner,
@@ -96,6 +112,16 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
       await store.close()
     },
   }
+}
+
+/** Days without mail after which a domain counts as given up: as long as its policy is refreshed. */
+const UNUSED = 180
+const DAY = 86_400_000
+
+/** Where the store cannot say, it may well be. */
+async function isInUse(store: Store, domain: string): Promise<boolean> {
+  const last = await store.lastUsed(domain)
+  return !last.ok || last.value === undefined || Date.now() / DAY - last.value <= UNUSED
 }
 
 function wireStore({ store, redis }: Config, options: WiringOptions): Promise<Store> {

@@ -35,6 +35,8 @@ export interface ControlOptions {
   /** Milliseconds after which a decision that has not come is none. */
   readonly decisionTimeoutMs: () => number
   readonly report: (hmail: HMailItem, fields: LogFields) => void
+  /** Told of each pre-flight: whether the host was secured, and the seconds it took. */
+  readonly preflightDone: (secured: boolean, seconds: number) => void
 }
 
 type MarkedMx = HarakaMx & { [MARK]?: Mark }
@@ -291,6 +293,7 @@ export function createControl(options: ControlOptions): Control {
     const { requirement, host, policy } = planned
     const address = mx.exchange ?? host
     guardLateErrors(socket, false)
+    const began = performance.now()
     const result = await preflight(socket, {
       requirement,
       helo: mx.bind_helo ?? 'localhost',
@@ -298,6 +301,7 @@ export function createControl(options: ControlOptions): Control {
       timeoutMs: socket._timeout * PREFLIGHT_STAGES,
       now: options.now,
     })
+    options.preflightDone(result.ok, (performance.now() - began) / 1000)
     if (!result.ok) {
       const { reason, detail } = result
       noteFailure(hmail, attempt, { host, address, policy, reason, detail })
@@ -462,6 +466,14 @@ export function createControl(options: ControlOptions): Control {
     attempts.set(hmail, { kind: 'undecided' })
     try {
       describeToRecipients(hmail, { reason: 'decision-failed', text }, isLastTry(hmail) ? 5 : 4)
+      report(hmail, {
+        domain: hmail.todo.domain,
+        policy: 'none',
+        require: 'refuse',
+        verdict: 'refused',
+        reason: 'decision-failed',
+        detail: errorText(err),
+      })
       hmail.temp_fail(text)
     } catch (worse: unknown) {
       // The message stays in the queue's folder and is taken up at the next start.

@@ -1,15 +1,16 @@
 /**
  * Puts the counting around what is counted, so that planner, policies and fetch know nothing of it. A tap passes on what
- * goes through it, unchanged: outcome, rejection and order of events.
+ * goes through it, unchanged: outcome, rejection and order of events. Where metrics are off there is no tap at all.
  */
 import type { Planner } from '../delivery/planner'
 import type { Plan } from '../delivery/types'
 import type { StsLookup, StsLookupOptions, StsPolicies, StsProblem } from '../mta-sts/types'
-import { sourceOf } from './metrics'
+import { NO_METRICS, sourceOf } from './metrics'
 import type { Metrics } from './metrics'
 
 /** @param now Milliseconds of a clock that never steps. */
 export function tapPlanner(planner: Planner, metrics: Metrics, now: () => number): Planner {
+  if (metrics === NO_METRICS) return planner
   const timed = async (decide: () => Promise<Plan>): Promise<Plan> => {
     const began = now()
     const passed = () => (now() - began) / 1000
@@ -28,15 +29,13 @@ export function tapPlanner(planner: Planner, metrics: Metrics, now: () => number
   }
 }
 
-interface PeekingPolicies extends StsPolicies {
-  peek(domain: string): StsLookup | undefined
-}
+type PeekingPolicies = Required<StsPolicies>
 
 type Fetched = { readonly ok: true } | { readonly ok: false; readonly problem: StsProblem }
 
 export interface StsTap {
   /** What deliveries ask, counted. */
-  policies(sts: PeekingPolicies): StsPolicies
+  policies(sts: PeekingPolicies): PeekingPolicies
   /** How policies are fetched, counted. */
   fetch<T extends Fetched>(
     fetch: (domain: string, signal: AbortSignal) => Promise<T>,
@@ -48,6 +47,7 @@ export interface StsTap {
  * @param now Milliseconds of a clock that never steps.
  */
 export function createStsTap(metrics: Metrics, now: () => number): StsTap {
+  if (metrics === NO_METRICS) return { policies: (sts) => sts, fetch: (fetch) => fetch }
   const waiting = new Map<string, number>()
   const wait = (domain: string, by: 1 | -1) => {
     const count = (waiting.get(domain) ?? 0) + by
@@ -71,14 +71,20 @@ export function createStsTap(metrics: Metrics, now: () => number): StsTap {
   }
 
   return {
-    policies: (sts) => ({
-      lookup(domain, options) {
-        const warm = options?.recheck === true ? undefined : sts.peek(domain)
-        if (warm === undefined) return ask(sts, domain, options)
-        metrics.policyLookedUp('warm', warm.problem?.reason)
-        return Promise.resolve(warm)
-      },
-    }),
+    policies(sts) {
+      const peek = (domain: string) => {
+        const warm = sts.peek(domain)
+        if (warm !== undefined) metrics.policyLookedUp('warm', warm.problem?.reason)
+        return warm
+      }
+      return {
+        peek,
+        async lookup(domain, options) {
+          const warm = options?.recheck === true ? undefined : peek(domain)
+          return warm ?? ask(sts, domain, options)
+        },
+      }
+    },
     fetch: (fetch) => async (domain, signal) => {
       const cause = waiting.has(domain) ? 'delivery' : 'refresh'
       const began = now()

@@ -14,7 +14,8 @@ const names = (snapshots: readonly Snapshot[]) => snapshots.map(([metric]) => me
 
 /** A master and its workers, whose messages are copied and arrive later, as between processes. */
 class World {
-  readonly cluster = Object.assign(new EventEmitter(), { workers: {} })
+  readonly workers: Record<number, Worker> = {}
+  readonly cluster = Object.assign(new EventEmitter(), { workers: this.workers })
   readonly stop: () => void
 
   constructor(patienceMs = 1000) {
@@ -31,7 +32,7 @@ class World {
         return true
       },
     } as unknown as Worker
-    this.cluster.workers[id] = worker
+    this.workers[id] = worker
     const process = Object.assign(channel, {
       send: (message: unknown) => {
         setImmediate(() => this.cluster.emit('message', worker, structuredClone(message)))
@@ -47,9 +48,9 @@ class World {
   }
 
   exit(id: number): void {
-    const worker = this.cluster.workers[id]
+    const worker = this.workers[id]
 
-    delete this.cluster.workers[id]
+    delete this.workers[id]
     this.cluster.emit('exit', worker)
   }
 }
@@ -117,7 +118,7 @@ describe('one page of metrics for all workers', () => {
   it('messages of others, and malformed ones, are nobody’s business', async () => {
     const world = new World()
     const one = world.worker(1, telling('one'))
-    const worker = world.cluster.workers[1]
+    const worker = world.workers[1]
     for (const message of [undefined, null, 'x', { cmd: 'flush' }, { event: 'plugins.shutdown' }]) {
       world.cluster.emit('message', worker, message)
     }

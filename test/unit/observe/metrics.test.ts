@@ -241,11 +241,22 @@ describe('taps of the metrics', () => {
     assert.equal(await sts.lookup('warm'), warm)
     assert.equal(await sts.lookup('cold'), asked)
     assert.equal(await sts.lookup('warm', { recheck: true }), asked)
+    assert.equal(sts.peek('warm'), warm)
+    assert.equal(sts.peek('cold'), undefined)
     assert.deepEqual(calls, [
       'looked up: warm undefined',
       'looked up: cache sts-txt-invalid',
       'looked up: cache sts-txt-invalid',
+      'looked up: warm undefined',
     ])
+  })
+
+  it('are none at all where metrics are off', () => {
+    const planner = {} as Planner
+    assert.equal(tapPlanner(planner, NO_METRICS, ticking()), planner)
+    const tap = createStsTap(NO_METRICS, ticking())
+    const sts = { peek: () => undefined, lookup: () => Promise.reject(new Error('not asked')) }
+    assert.equal(tap.policies(sts), sts)
   })
 
   it('tell a fetch that a delivery waits for from a refresh', async () => {
