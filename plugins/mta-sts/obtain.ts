@@ -21,8 +21,8 @@ export interface ObtainTools {
   readonly log: Logger
   /** Milliseconds: a lease is prolonged while its holder lives. */
   readonly leaseMs: number
-  /** Milliseconds for which one waits for other workers' fetches. */
-  readonly patienceMs: number
+  /** Milliseconds for which one waits for other workers' fetches; asked each time, as settings may change. */
+  readonly patienceMs: () => number
   /** Ends all waiting and fetching: the worker stops. */
   readonly signal: AbortSignal
   /** Resolves when the domain's policy changed, or after `ms`. */
@@ -148,7 +148,7 @@ export function createObtain(tools: ObtainTools): Obtain {
         })
         if (obtained !== undefined) return obtained
         const waited = clock() - started
-        if (waited > tools.patienceMs || waited < 0) break
+        if (waited > tools.patienceMs() || waited < 0) break
         await tools.changed(domain, pause)
         pause = Math.min(2 * pause, LONGEST_LOOK)
         const known = await stored(domain)

@@ -83,7 +83,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     clock,
     log,
     leaseMs: settings.leaseMs ?? LEASE,
-    patienceMs: 2 * settings.fetchTimeoutMs,
+    patienceMs: () => 2 * settings.fetchTimeoutMs,
     signal: stopping.signal,
     changed: changes.wait,
   })

@@ -24,8 +24,8 @@ export interface StsWorld {
   fetches(): number
   now(): number
   advance(ms: number): void
-  /** The TXT record says this id; or whatever the reply is. */
-  publish(id: string | 'gone' | 'failing' | readonly string[], ttl?: number): void
+  /** The TXT record has this id, or: `gone`, `failing`, or whole records. */
+  publish(id: string | readonly string[], ttl?: number): void
   /** What the policy host serves from now on. */
   serve(text: string | { readonly problem: StsProblemReason } | (() => Promise<FetchOutcome>)): void
   /** Another worker: its own memory, the same store, DNS and policy host. */
