@@ -8,7 +8,7 @@ import { getServers } from 'node:dns'
 import { adResolver, serversAsked } from './ad'
 import { cached, type CachedResolver } from './cache'
 import { bestOf, only, type Backend, type Choice, type ValidatingBackend } from './choice'
-import { findGetdns, getdnsResolver } from './getdns'
+import { findGetdns, getdnsResolver, isReadable } from './getdns'
 import { monitor, selfTest, systemTimers, type SelfTestNames, type Timers } from './self-test'
 import { parseServer, serverText, withTrust, type TrustAd, type TrustedServer } from './servers'
 import type { Health } from './types'
@@ -74,8 +74,8 @@ interface Settings {
 }
 
 /**
- * @throws Error with a sentence for the operator when a server cannot be read, or when `backend` is `getdns` and that
- *   package is not installed
+ * @throws Error with a sentence for the operator when a server or the trust anchor file cannot be read, or when
+ *   `backend` is `getdns` and that package is not installed
  */
 export function createResolver(options: ResolverOptions): ManagedResolver {
   const { trustAd, onHealth, timers = systemTimers, systemServers = getServers } = options
@@ -109,9 +109,13 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
     health: () => watch.health() ?? { state: 'unreachable', detail: 'not tested yet' },
     check: () => watch.check(),
     describe() {
-      const backend = choice.current()?.name ?? 'not chosen yet'
+      const backend = choice.current()?.name
       const auto = options.backend === 'auto' ? ' (auto)' : ''
-      return `backend ${backend}${auto}; servers ${serversText(settings)}`
+      const servers =
+        backend === 'getdns'
+          ? `${settings.servers.map(serverText).join(', ')} (no trust needed)`
+          : serversText(settings)
+      return `backend ${backend ?? 'not chosen yet'}${auto}; servers ${servers}`
     },
     close() {
       watch.stop()
@@ -153,6 +157,9 @@ function getdnsBackend(
 ): ValidatingBackend | undefined {
   const modulePath = findGetdns(getdnsModule)
   if (modulePath === undefined) return undefined
+  if (trustAnchor !== undefined && !isReadable(trustAnchor)) {
+    throw new Error(`the trust anchor file "${trustAnchor}" cannot be read`)
+  }
   const resolver = getdnsResolver({
     ...settings,
     modulePath,

@@ -93,6 +93,10 @@ export function getdnsProcess(options: GetdnsProcessOptions): GetdnsProcess {
       child.on('error', (error) => over(`cannot be used: ${error.message}`))
       child.on('exit', (code, signal) => over(`ended (${signal ?? `exit code ${code ?? '?'}`})`))
     })
+    // One that hangs in native code does not see that its parent is gone.
+    const killAtExit = (): void => void child.kill('SIGKILL')
+    process.once('exit', killAtExit)
+    child.once('exit', () => process.removeListener('exit', killAtExit))
     const one: Running = { child, since: now(), heard: 0, opened }
     running = one
     child.send({ kind: 'open', ...settings }, noteSendFailure(one))

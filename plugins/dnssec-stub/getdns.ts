@@ -127,7 +127,8 @@ export function getdnsResolver(options: GetdnsOptions): GetdnsResolver {
   }
 }
 
-function isReadable(file: string): boolean {
+/** Can this process read the file? */
+export function isReadable(file: string): boolean {
   try {
     accessSync(file, constants.R_OK)
     return true

@@ -46,7 +46,6 @@ export function readData(
     case TYPE_CODES.CNAME:
       return { type: 'CNAME', data: nameToEnd(octets, start, end, 'CNAME') }
     case TYPE_CODES.MX:
-      if (end - start < 3) throw new Malformed('MX too short')
       return {
         type: 'MX',
         data: {

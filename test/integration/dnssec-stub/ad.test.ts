@@ -276,6 +276,7 @@ describe('the ad backend on the wire', () => {
       )
       assert.ok(outcome.kind === 'failed')
       assert.equal(outcome.cause, 'alias-chain')
+      assert.match(outcome.detail, /CNAME loop at host\.test/)
     })
 
     it('DNS-20 more than 16 aliases are a failure, 16 are not', async () => {

@@ -203,8 +203,67 @@ for (const backend of ['ad', 'getdns'] as const) {
       assert.equal((await managed.check()).state, 'validating')
       assert.match(
         managed.describe(),
-        new RegExp(`^backend ${backend}; servers 127\\.0\\.0\\.1:\\d+ trusted`),
+        backend === 'ad'
+          ? /^backend ad; servers 127\.0\.0\.1:\d+ trusted \(trust_ad=loopback\)$/
+          : /^backend getdns; servers 127\.0\.0\.1:\d+ \(no trust needed\)$/,
       )
     })
   })
 }
+
+describe('auto before real servers', function () {
+  this.timeout(30_000)
+  let daemons: DnsDaemons
+  const toClose: (() => unknown)[] = []
+
+  before(async () => {
+    daemons = await dnsDaemons({ 'signed.test': ZONES['signed.test'] })
+    toClose.push(() => daemons.close())
+  })
+  after(async () => {
+    for (const close of toClose.reverse()) await close()
+  })
+  const create = (
+    trustAd: 'loopback' | 'never',
+    trustAnchor = daemons.anchorFile,
+  ): ManagedResolver => {
+    const managed = createResolver({
+      backend: 'auto',
+      servers: [daemons.resolver],
+      trustAd,
+      trustAnchor,
+      timeoutMs: 3000,
+      getdnsModule: getdnsModule(),
+    })
+    toClose.push(() => managed.close())
+    return managed
+  }
+
+  for (const [trustAd, backend] of [
+    ['loopback', 'ad'],
+    ['never', 'getdns'],
+  ] as const) {
+    it(`DNS-01 trust_ad=${trustAd}: ${backend} answers, and securely`, async () => {
+      const managed = create(trustAd)
+      const outcome = await managed.resolver.resolve('signed.test', 'A')
+      assert.ok(outcome.kind === 'answer' && outcome.security === 'secure', JSON.stringify(outcome))
+      assert.equal((await managed.check()).state, 'validating')
+      assert.match(managed.describe(), new RegExp(`^backend ${backend} \\(auto\\); `))
+    })
+  }
+
+  it('a trust anchor that cannot be read is refused', () => {
+    assert.throws(
+      () => create('never', '/nowhere/root.key'),
+      /trust anchor file "\/nowhere\/root.key" cannot be read/,
+    )
+  })
+
+  it('getdns without a trust anchor that fits fails every lookup, and is no validating resolver', async () => {
+    const other = await dnsDaemons({})
+    toClose.push(() => other.close())
+    const managed = create('never', other.anchorFile)
+    assert.equal((await managed.check()).state, 'unreachable')
+    assert.equal((await managed.resolver.resolve('signed.test', 'A')).kind, 'failed')
+  })
+})

@@ -64,7 +64,10 @@ describe('createResolver', () => {
       const managed = create([server.spec], { backend, trustAd: 'never' })
       const { state, detail } = await managed.check()
       assert.equal(state, 'blind')
-      assert.match(detail, /not trusted \(trust_ad=never\)\); run a validating resolver on this host/)
+      assert.match(
+        detail,
+        /not trusted \(trust_ad=never\)\); run a validating resolver on this host/,
+      )
       const outcome = await managed.resolver.resolve('a.test', 'A')
       assert.ok(outcome.kind === 'nodata' && outcome.security === 'insecure')
     }

@@ -93,8 +93,14 @@ describe('dnssec-stub cache', () => {
 
   it("one waiter's abort does not end the others' lookup", async () => {
     let release: (outcome: Outcome<'A'>) => void = () => undefined
+    const signals: (AbortSignal | undefined)[] = []
     const { dns, cache } = setup({
-      'a.test': { A: () => new Promise<Outcome<'A'>>((resolve) => (release = resolve)) },
+      'a.test': {
+        A: (_question, { signal }) => {
+          signals.push(signal)
+          return new Promise<Outcome<'A'>>((resolve) => (release = resolve))
+        },
+      },
     })
     const abort = new AbortController()
     const leaver = cache.resolve('a.test', 'A', { signal: abort.signal })
@@ -102,6 +108,7 @@ describe('dnssec-stub cache', () => {
     abort.abort()
     const left = await leaver
     assert.ok(left.kind === 'failed' && left.cause === 'aborted')
+    assert.equal(signals[0]?.aborted, false)
     release(secure('192.0.2.1'))
     assert.equal((await stayer).kind, 'answer')
     assert.equal(dns.asked('a.test', 'A'), 1)

@@ -225,6 +225,28 @@ describe('dnssec-stub wire format', () => {
     })
   }
 
+  const badData: [what: string, code: number, rdata: number[]][] = [
+    ['A of 5 octets', 1, [192, 0, 2, 1, 0]],
+    ['AAAA of 15 octets', 28, Array<number>(15).fill(0)],
+    ['CNAME with octets behind the name', 5, [1, 97, 0, 0]],
+    ['CNAME without an end', 5, [1, 97]],
+    ['CNAME of no octets', 5, []],
+    ['MX of two octets', 15, [0, 10]],
+    ['MX with octets behind the name', 15, [0, 10, 1, 97, 0, 0]],
+    ['TXT of no octets', 16, []],
+    ['TXT with a string longer than the record', 16, [1, 97, 5, 98]],
+    ['SOA without its numbers', 6, [0, 0, 0, 0]],
+  ]
+  for (const [what, code, rdata] of badData) {
+    it(`${what} is malformed`, () => {
+      const owner = [0, 0, code, 0, 1, 0, 0, 0, 60, 0, rdata.length]
+      // Other octets of the message follow, so that only the record's own length tells.
+      const txt = [0, 0, 16, 0, 1, 0, 0, 0, 60, 0, 6, 5, 97, 0, 97, 0, 97]
+      const message = Buffer.concat([header(0, 2), Buffer.from([...owner, ...rdata, ...txt])])
+      assert.equal(decodeMessage(message).ok, false)
+    })
+  }
+
   it('the largest message of nothing but pointers is read in no time', () => {
     const longest = Buffer.concat([Buffer.alloc(252, Buffer.from([1, 97])), Buffer.from([0])])
     const count = Math.floor((65535 - 12 - longest.length - 4) / 12)
