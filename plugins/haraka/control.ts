@@ -464,20 +464,31 @@ export function createControl(options: ControlOptions): Control {
     const text = ascii(`tls-policy could not decide how to deliver: ${errorText(err)}`)
     hmail.logcrit(`tls-policy: ${err instanceof Error ? (err.stack ?? text) : text}`)
     attempts.set(hmail, { kind: 'undecided' })
-    try {
-      describeToRecipients(hmail, { reason: 'decision-failed', text }, isLastTry(hmail) ? 5 : 4)
-      report(hmail, {
-        domain: hmail.todo.domain,
-        policy: 'none',
-        require: 'refuse',
-        verdict: 'refused',
-        reason: 'decision-failed',
-        detail: errorText(err),
-      })
-      hmail.temp_fail(text)
-    } catch (worse: unknown) {
-      // The message stays in the queue's folder and is taken up at the next start.
-      hmail.logcrit(`tls-policy: deferring failed as well: ${errorText(worse)}`)
+    // Each step stands for itself: words that cannot be said must not keep the message from being deferred. If that fails as
+    // well, it stays in the queue's folder and is taken up at the next start.
+    const steps = [
+      () => {
+        const kind = isLastTry(hmail) ? 5 : 4
+        describeToRecipients(hmail, { reason: 'decision-failed', text }, kind)
+      },
+      () => hmail.temp_fail(text),
+      () => {
+        report(hmail, {
+          domain: hmail.todo.domain,
+          policy: 'none',
+          require: 'refuse',
+          verdict: 'refused',
+          reason: 'decision-failed',
+          detail: errorText(err),
+        })
+      },
+    ]
+    for (const step of steps) {
+      try {
+        step()
+      } catch (worse: unknown) {
+        hmail.logcrit(`tls-policy: deferring failed as well: ${errorText(worse)}`)
+      }
     }
   }
 
