@@ -2,7 +2,8 @@
  * A delivery attempt up to, and without, MAIL FROM: hosts and addresses in the order of the plan, the same pre-flight, EHLO once
  * more inside TLS, QUIT. For hosts that demand TLS the rules are the delivery's own code; for the others they are what
  * Haraka's outbound code does by itself (hmail.js, the same in 3.1.6 to 3.3.4), written down here once.
- * It promises that no envelope is sent, that every connection is closed, and that it ends. Never rejects.
+ * It promises that no envelope is sent, that every connection is closed, and that it ends. The network
+ * cannot make it reject.
  */
 import type { SecureContext, TLSSocket } from 'node:tls'
 import { judge } from '../delivery/judge'
@@ -104,6 +105,8 @@ async function tryAddress(
 ): Promise<Trial> {
   const { requirement, port, host } = planned
   const { timeoutMs, enforce, connect = connectStandalone } = options
+  const strict = enforce && demandsTls(requirement) ? requirement : undefined
+  const context = options.contextFor(address, strict?.level ?? 'opportunistic')
   const connected = await connect({ address, port, timeoutMs })
   if (!connected.ok) {
     const { detail } = connected
@@ -112,12 +115,11 @@ async function tryAddress(
       address,
     }
   }
-  const strict = enforce && demandsTls(requirement) ? requirement : undefined
   let evidence: HandshakeEvidence | undefined
   const met = await preflight(connected.socket, {
     requirement: strict ?? { level: 'encrypt', sni: sniOf(host), reason: 'operator-encrypt' },
     helo: options.helo,
-    context: options.contextFor(address, strict?.level ?? 'opportunistic'),
+    context,
     timeoutMs: timeoutMs * PREFLIGHT_STAGES,
     now: options.now,
     onEvidence: (seen) => {

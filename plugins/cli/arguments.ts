@@ -1,0 +1,134 @@
+/** The command line: what was asked, or what is wrong with it. Pure; never throws. */
+import { parseArgs } from 'node:util'
+
+export type Command =
+  | {
+      readonly kind: 'check'
+      readonly target: string
+      readonly connect: boolean
+      readonly route: { readonly host?: string; readonly port?: number }
+    }
+  | { readonly kind: 'list' }
+  | { readonly kind: 'show' | 'refresh' | 'purge'; readonly domain: string }
+  | { readonly kind: 'doctor' }
+
+export type Arguments =
+  | {
+      readonly kind: 'command'
+      readonly command: Command
+      readonly json: boolean
+      /** As given with -c. */
+      readonly folder: string | undefined
+    }
+  | { readonly kind: 'help' | 'version' }
+  | { readonly kind: 'wrong'; readonly sentence: string }
+
+export const USAGE = `Usage: haraka-tls-policy [-c HARAKA_DIR] COMMAND
+
+  check DOMAIN|ADDRESS [--connect] [--host HOST] [--port PORT]
+      What a delivery would do, and why. --connect looks at the hosts as well,
+      without sending mail. --host and --port: mail that is routed there.
+      Exit code 0: would be delivered, verified; 1: delivered, not verified;
+      2: deferred or returned.
+  policies list                MTA-STS policies that are kept
+  policies show DOMAIN         one of them; exit code 1 where there is none
+  policies refresh DOMAIN      fetch it now, whatever is kept
+  policies purge DOMAIN        forget it, for all workers
+  doctor                       look for mistakes in the set-up; exit code 1 on
+                               a problem
+
+  -c, --config HARAKA_DIR      Haraka's folder, with config/ in it
+                               (default: $HARAKA, or the current folder)
+  --json                       for programs (docs/command.md)
+  -h, --help    -v, --version
+
+Exit code 64: this was not understood. 70: something unforeseen. 78: the
+settings have mistakes.`
+
+export function readArguments(argv: readonly string[]): Arguments {
+  try {
+    return read(argv)
+  } catch (err: unknown) {
+    return wrong(err instanceof Error ? (err.message.split('. ')[0] ?? '') : String(err))
+  }
+}
+
+function read(argv: readonly string[]): Arguments {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      config: { type: 'string', short: 'c' },
+      connect: { type: 'boolean' },
+      host: { type: 'string' },
+      port: { type: 'string' },
+      json: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+      version: { type: 'boolean', short: 'v' },
+    },
+  })
+  if (values.help) return { kind: 'help' }
+  if (values.version) return { kind: 'version' }
+  const command = readCommand(positionals, values)
+  if (typeof command === 'string') return wrong(command)
+  const onlyForCheck = (['connect', 'host', 'port'] as const).find(
+    (option) => values[option] !== undefined,
+  )
+  if (command.kind !== 'check' && onlyForCheck !== undefined) {
+    return wrong(`--${onlyForCheck} belongs to check`)
+  }
+  return { kind: 'command', command, json: values.json ?? false, folder: values.config }
+}
+
+function readCommand(
+  [word, ...rest]: readonly string[],
+  values: { readonly connect?: boolean; readonly host?: string; readonly port?: string },
+): Command | string {
+  switch (word) {
+    case undefined:
+      return 'No command was given'
+    case 'check':
+      return readCheck(rest, values)
+    case 'policies':
+      return readPolicies(rest)
+    case 'doctor':
+      return rest.length === 0 ? { kind: 'doctor' } : 'doctor takes nothing more'
+    default:
+      return `There is no command "${word}"`
+  }
+}
+
+function readCheck(
+  rest: readonly string[],
+  { connect, host, port }: Parameters<typeof readCommand>[1],
+): Command | string {
+  const [target] = rest
+  if (target === undefined || target === '' || rest.length > 1) return 'check takes one domain'
+  const number = port === undefined ? undefined : Number(port)
+  if (number !== undefined && !(Number.isInteger(number) && number > 0 && number < 65_536)) {
+    return '--port takes a number from 1 to 65535'
+  }
+  if (host === '') return '--host takes a host name'
+  return {
+    kind: 'check',
+    target,
+    connect: connect ?? false,
+    route: {
+      ...(host === undefined ? {} : { host }),
+      ...(number === undefined ? {} : { port: number }),
+    },
+  }
+}
+
+function readPolicies([word, domain, ...rest]: readonly string[]): Command | string {
+  if (word === 'list') return domain === undefined ? { kind: 'list' } : 'list takes nothing more'
+  if (word !== 'show' && word !== 'refresh' && word !== 'purge') {
+    return 'policies takes list, show, refresh or purge'
+  }
+  if (domain === undefined || rest.length > 0) return `policies ${word} takes one domain`
+  return { kind: word, domain }
+}
+
+function wrong(sentence: string): Arguments {
+  return { kind: 'wrong', sentence }
+}

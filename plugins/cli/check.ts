@@ -1,0 +1,149 @@
+/**
+ * `check`: plans a delivery with the plugin's own planner, on the store that Haraka uses, and with --connect rehearses it.
+ * What it reports is what those said; it decides nothing itself. No mail is sent.
+ */
+import { isIP } from 'node:net'
+import type { SecureVersion } from 'node:tls'
+import { ruleFor } from '../config'
+import { nextHopDomain, treatmentOf } from '../delivery/planner'
+import type { Treatment } from '../delivery/planner'
+import type { Plan } from '../delivery/types'
+import { rehearse } from '../haraka/rehearsal'
+import type { Rehearsal } from '../haraka/rehearsal'
+import { createContextSource } from '../haraka/tls-context'
+import type { Wiring } from '../wiring'
+import { readLookups } from './lookups'
+import { conclude, exitCodeOf, reportHost, reportSts, reportTrial } from './report'
+import type { CheckReport } from './report'
+import type { Settings } from './settings'
+
+export interface CheckOptions {
+  /** A domain, or an address of which the domain counts. */
+  readonly target: string
+  readonly connect: boolean
+  /** What --host and --port name: mail that an operator routes there. */
+  readonly route: { readonly host?: string; readonly port?: number }
+  readonly now: () => Date
+}
+
+const SMTP_PORT = 25
+/** What Haraka uses where tls.ini names none. */
+const HARAKAS_MIN_VERSION = 'TLSv1.2'
+
+export async function check(
+  options: CheckOptions,
+  settings: Settings,
+  { planner, resolver }: Pick<Wiring, 'planner' | 'resolver'>,
+): Promise<CheckReport> {
+  const { config } = settings
+  const domain = domainOf(options.target)
+  const route = routeOf(domain, options.route)
+  const judged = route?.host ?? domain
+  const literal = addressLiteral(judged)
+  const treatment: Treatment =
+    literal === undefined ? treatmentOf(config, judged, options.now()) : 'off'
+  const plan =
+    literal === undefined
+      ? await (route ? planner.planForRoute(route) : planner.planForDomain(domain))
+      : planForLiteral(judged, literal, route?.port ?? SMTP_PORT)
+  const enforce = treatment === 'enforce'
+  const rehearsal = options.connect ? await tryHosts(plan, enforce, settings, options) : undefined
+  const conclusion = conclude(plan, enforce, rehearsal)
+  const { mx, sts } = plan.facts
+  const signal = AbortSignal.timeout(config.dns.deadlineSeconds * 1000)
+  return {
+    version: 1,
+    command: 'check',
+    domain,
+    nextHop: plan.nextHop,
+    route: route ?? null,
+    checkedAt: options.now().toISOString(),
+    treatment,
+    rule: ruleFor(config, nextHopDomain(judged) ?? judged, options.now()) ?? null,
+    resolver: { ...resolver.health(), description: resolver.describe() },
+    mx: { kind: mx.kind, security: 'security' in mx ? mx.security : null },
+    lookups: await readLookups(plan.facts, {
+      resolver: resolver.resolver,
+      digests: config.dane.digests,
+      signal,
+    }),
+    sts: reportSts(sts, config.mtaSts.refreshIntervalSeconds),
+    hosts: plan.outcome.kind === 'hosts' ? plan.outcome.hosts.map(reportHost) : [],
+    trials: rehearsal?.trials.map(reportTrial) ?? null,
+    conclusion,
+    exitCode: exitCodeOf(conclusion),
+  }
+}
+
+function domainOf(target: string): string {
+  return target.slice(target.lastIndexOf('@') + 1)
+}
+
+function routeOf(
+  domain: string,
+  { host, port }: CheckOptions['route'],
+): { readonly host: string; readonly port: number } | undefined {
+  if (host === undefined && port === undefined) return undefined
+  return { host: host ?? domain, port: port ?? SMTP_PORT }
+}
+
+/** `[192.0.2.1]`, `[IPv6:2001:db8::1]` or a bare address: no name, no policy (RFC 8461 §3.4). */
+function addressLiteral(text: string): string | undefined {
+  const inner = /^\[(?:IPv6:)?(.+)\]$/i.exec(text)?.[1] ?? text
+  return isIP(inner) === 0 ? undefined : inner
+}
+
+function planForLiteral(nextHop: string, address: string, port: number): Plan {
+  return {
+    nextHop,
+    observe: false,
+    outcome: {
+      kind: 'hosts',
+      hosts: [
+        {
+          host: address,
+          preference: 0,
+          port,
+          addresses: [address],
+          requirement: { level: 'opportunistic', reason: 'not-covered' },
+          policy: 'none',
+        },
+      ],
+    },
+    facts: {
+      nextHop,
+      nextHopExpanded: nextHop,
+      mx: { kind: 'route' },
+      hosts: [],
+      sts: { kind: 'not-asked' },
+    },
+  }
+}
+
+async function tryHosts(
+  { outcome, nextHop }: Plan,
+  enforce: boolean,
+  settings: Settings,
+  { now }: CheckOptions,
+): Promise<Rehearsal | undefined> {
+  if (outcome.kind !== 'hosts') return undefined
+  const { config, ca, outbound, outboundTls, helo } = settings
+  const contexts = (minVersion: SecureVersion) =>
+    createContextSource(ourSettings(minVersion, ca), { cfg: outboundTls }, {})
+  const strict = contexts(config.tls.minVersion)
+  const lax = contexts(HARAKAS_MIN_VERSION)
+  return rehearse({
+    hosts: outcome.hosts,
+    enforce,
+    helo,
+    contextFor: (address, level) => (level === 'opportunistic' ? lax : strict).contextFor(address),
+    usesTls: (address) => settings.usesTls(nextHop, address),
+    timeoutMs: outbound.connectTimeoutMs,
+    now,
+  })
+}
+
+function ourSettings(minVersion: SecureVersion, ca: string | undefined) {
+  const settings = { minVersion, ca }
+  return () => settings
+}

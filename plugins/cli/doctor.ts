@@ -1,0 +1,303 @@
+/**
+ * `doctor`: looks for what keeps the plugin from doing its work, one finding for each, with what to do. Looks at the very
+ * resolver and store that a delivery would use; changes nothing but a note of one second's life in the store.
+ */
+import { readdirSync, statSync } from 'node:fs'
+import { getServers } from 'node:dns'
+import { join } from 'node:path'
+import { endedDestinations } from '../config'
+import type { Config } from '../config'
+import { createResolver } from '../dnssec-stub'
+import type { Logger } from '../store'
+import type { Wiring } from '../wiring'
+import type { HarakaFound } from './find-haraka'
+import type { Settings, SettingsResult } from './settings'
+import { printable, utc, wrap } from './words'
+import type { Style } from './words'
+
+export interface Finding {
+  readonly check:
+    'settings' | 'plugins' | 'haraka' | 'outbound' | 'exceptions' | 'resolver' | 'store' | 'clock'
+  /** `note`: worth knowing, and nothing that must be mended. */
+  readonly level: 'ok' | 'note' | 'problem'
+  readonly text: string
+  /** What to do; null where nothing is to be done. */
+  readonly cure: string | null
+}
+
+export interface DoctorReport {
+  readonly version: 1
+  readonly command: 'doctor'
+  readonly findings: readonly Finding[]
+  readonly exitCode: number
+}
+
+export interface DoctorTools {
+  readonly wire: (settings: Settings, log: Logger) => Promise<Wiring>
+  readonly findHaraka: (folder: string) => Promise<HarakaFound>
+  readonly now: () => number
+}
+
+export async function doctor(read: SettingsResult, tools: DoctorTools): Promise<DoctorReport> {
+  const findings = read.ok
+    ? await examine(read.settings, tools)
+    : read.mistakes.map((text) =>
+        problem('settings', text, 'Correct the file; until then Haraka does not start with it.'),
+      )
+  const sick = findings.some(({ level }) => level === 'problem')
+  return { version: 1, command: 'doctor', findings, exitCode: sick ? 1 : 0 }
+}
+
+async function examine(settings: Settings, tools: DoctorTools): Promise<readonly Finding[]> {
+  const haraka = tools.findHaraka(settings.folder)
+  const warnings: string[] = []
+  const wiring = await tools.wire(settings, collect(warnings)).catch((err: unknown) => {
+    return err instanceof Error ? err.message : String(err)
+  })
+  const still = [
+    settingsFinding(settings.config),
+    pluginsFinding(settings.plugins),
+    harakaFinding(await haraka),
+    outboundFinding(settings),
+    ...exceptionFindings(settings.config, new Date(tools.now())),
+  ]
+  if (typeof wiring === 'string') {
+    return [...still, problem('resolver', wiring, 'Correct [dns] in tls-policy.ini.')]
+  }
+  try {
+    return [
+      ...still,
+      await resolverFinding(settings.config, wiring),
+      await storeFinding(settings, wiring, warnings),
+      clockFinding(await latestTime(settings, wiring), tools.now()),
+    ]
+  } finally {
+    await wiring.close()
+  }
+}
+
+function settingsFinding({ mode }: Config): Finding {
+  return mode === 'enforce'
+    ? ok('settings', 'tls-policy.ini is sound, mode enforce')
+    : note(
+        'settings',
+        'tls-policy.ini is sound, but mode observe protects nothing',
+        'When the log is as you want it, set [main] mode=enforce.',
+      )
+}
+
+/**
+ * The place in the list does not matter: the plugin takes effect where Haraka has the answer of all get_mx hooks, so no
+ * other plugin can stand before it, and routes of others keep their say.
+ */
+export function pluginsFinding(plugins: readonly string[]): Finding {
+  const times = plugins.filter(
+    (name) => name.replace(/^haraka-plugin-/, '') === 'tls-policy',
+  ).length
+  if (times === 1) return ok('plugins', 'tls-policy is in config/plugins')
+  return times === 0
+    ? problem(
+        'plugins',
+        'tls-policy is not in config/plugins, so nothing is protected',
+        'Add the line "tls-policy" to config/plugins and restart Haraka.',
+      )
+    : problem(
+        'plugins',
+        `tls-policy is ${times} times in config/plugins`,
+        'Leave one line of them, and restart Haraka.',
+      )
+}
+
+export function harakaFinding(found: HarakaFound): Finding {
+  switch (found.kind) {
+    case 'known':
+      return ok('haraka', `Haraka ${found.version} is as known (${found.root})`)
+    case 'unknown':
+      return problem(
+        'haraka',
+        `${printable(found.why)} (${found.root})`,
+        'Install a version of Haraka and of this plugin that know each other.',
+      )
+    case 'missing':
+      return note(
+        'haraka',
+        'no Haraka was found in its folder or on PATH, so its version was not looked at',
+        'Put the folder of the program "haraka" on PATH and ask again.',
+      )
+  }
+}
+
+function outboundFinding({ outbound }: Settings): Finding {
+  return outbound.enableTls
+    ? ok('outbound', 'outbound.ini leaves TLS on')
+    : problem(
+        'outbound',
+        'outbound.ini says enable_tls=false: mail to hosts that demand TLS waits',
+        'Remove that line from outbound.ini.',
+      )
+}
+
+export function exceptionFindings(config: Config, now: Date): readonly Finding[] {
+  const ended = endedDestinations(config, now)
+  if (ended.length === 0) return [ok('exceptions', 'no exception under [destinations] is over')]
+  return ended.map((exception) =>
+    problem(
+      'exceptions',
+      `the exception ${exception} is over and has no effect any more`,
+      'Remove it from [destinations], or give it a new last day.',
+    ),
+  )
+}
+
+async function resolverFinding(config: Config, { resolver }: Wiring): Promise<Finding> {
+  const health = await resolver.check()
+  const text = `${health.detail}; ${resolver.describe()}`
+  if (health.state === 'validating') return ok('resolver', `DNSSEC is validated: ${text}`)
+  if (health.state === 'unreachable') {
+    return problem(
+      'resolver',
+      `no resolver answers, so mail waits: ${text}`,
+      'Start it, or name another one in tls-policy.ini: [dns] servers=.',
+    )
+  }
+  if (!config.dane.enabled) {
+    return note(
+      'resolver',
+      `DNSSEC is not validated, and DANE is off by [dane] enabled: ${text}`,
+      null,
+    )
+  }
+  return (await validatesUntrusted(config))
+    ? problem(
+        'resolver',
+        `the resolver validates, but the path to it is not trusted, so DANE is off: ${text}`,
+        'Run a validating resolver on this machine (apt install unbound) and set [dns] ' +
+          'servers=127.0.0.1; or, where nobody can sit on the path, name the resolver under ' +
+          '[dns] servers and set trust_ad=listed.',
+      )
+    : problem(
+        'resolver',
+        `DNSSEC is not validated, so DANE is off: ${text}`,
+        'Run a validating resolver on this machine (apt install unbound) and set [dns] ' +
+          'servers=127.0.0.1.',
+      )
+}
+
+/** Would the resolver's word be worth something, were it believed? */
+async function validatesUntrusted({ dns }: Config): Promise<boolean> {
+  const resolver = createResolver({
+    backend: 'ad',
+    servers: dns.servers.length > 0 ? dns.servers : getServers(),
+    trustAd: 'listed',
+    timeoutMs: dns.timeoutSeconds * 1000,
+    deadlineMs: dns.deadlineSeconds * 1000,
+    selfTest: { signedName: dns.selfTest },
+  })
+  try {
+    return (await resolver.check()).state === 'validating'
+  } finally {
+    resolver.close()
+  }
+}
+
+const TRIAL_DOMAIN = 'doctor.invalid'
+
+async function storeFinding(
+  { config, storeFolder }: Settings,
+  { store }: Wiring,
+  warnings: readonly string[],
+): Promise<Finding> {
+  const { backend, path = storeFolder } = config.store
+  if (backend === 'memory') {
+    return note(
+      'store',
+      'policies are kept in the memory of each worker, and lost at its end',
+      'Set [store] backend=lmdb, or redis for several machines.',
+    )
+  }
+  const written = await store.setNote(TRIAL_DOMAIN, 'doctor', 'written', 1000)
+  const [trouble] = [...warnings, ...(written.ok ? [] : [written.detail])]
+  if (trouble === undefined) {
+    const where = backend === 'redis' ? 'Redis, and a copy in ' : ''
+    return ok('store', `policies are kept in ${where}${path}`)
+  }
+  return problem(
+    'store',
+    printable(trouble),
+    /redis/i.test(trouble)
+      ? "Start Redis, or correct redis.ini or [redis]; meanwhile this machine's own store is used."
+      : `See that Haraka's user may write to ${path}, and that its disk is not full.`,
+  )
+}
+
+/** Files and policies cannot be younger than now: where they are, the clock is late, or was early when they were made. */
+const CLOCK_TOLERANCE_MS = 300_000
+
+export function clockFinding(
+  latest: { readonly at: number; readonly what: string },
+  now: number,
+): Finding {
+  if (latest.at <= now + CLOCK_TOLERANCE_MS) return ok('clock', `the clock says ${utc(now)}`)
+  return problem(
+    'clock',
+    `the clock says ${utc(now)}, but ${latest.what} is of ${utc(latest.at)}`,
+    'Set the clock (NTP); certificates and policies are judged by it.',
+  )
+}
+
+async function latestTime(
+  { folder, config, storeFolder }: Settings,
+  { sts }: Wiring,
+): Promise<{ readonly at: number; readonly what: string }> {
+  const configFolder = join(folder, 'config')
+  const files = [
+    __filename,
+    ...namesIn(configFolder).map((name) => join(configFolder, name)),
+    join(config.store.path ?? storeFolder, 'policies.mdb'),
+  ].map((path) => {
+    return { at: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0, what: path }
+  })
+  const policies = (await sts.list()).map(({ domain, fetchedAt }) => {
+    return { at: fetchedAt, what: `the cached policy of ${domain}` }
+  })
+  return [...files, ...policies].reduce((latest, each) => (each.at > latest.at ? each : latest))
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+function collect(warnings: string[]): Logger {
+  const ignore = () => undefined
+  const keep = (text: string) => void warnings.push(text)
+  return { info: ignore, notice: ignore, warn: keep, error: keep }
+}
+
+function ok(check: Finding['check'], text: string): Finding {
+  return { check, level: 'ok', text: printable(text), cure: null }
+}
+
+function note(check: Finding['check'], text: string, cure: string | null): Finding {
+  return { check, level: 'note', text: printable(text), cure }
+}
+
+function problem(check: Finding['check'], text: string, cure: string): Finding {
+  return { check, level: 'problem', text: printable(text), cure }
+}
+
+export function doctorText({ findings }: DoctorReport, style: Style): readonly string[] {
+  const colours = { ok: 'good', note: 'fair', problem: 'bad' } as const
+  return findings.flatMap(({ check, level, text, cure }) => {
+    const [first = '', ...rest] = wrap(' '.repeat(20), text)
+    const word = style.paint(level, colours[level])
+    return [
+      `${word}${' '.repeat(9 - level.length)}${check.padEnd(11)}${first.trimStart()}`,
+      ...rest,
+      ...(cure === null ? [] : wrap(`${' '.repeat(20)}Do: `, cure)),
+    ]
+  })
+}

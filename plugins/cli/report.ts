@@ -1,0 +1,339 @@
+/**
+ * What `check --json` prints, version 1: every field is in docs/command.md, and a test compares the two. Built from the plan
+ * and the rehearsal of a delivery by pure functions; null stands for what does not apply, no field is ever left out.
+ */
+import { createHash } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
+import type { DestinationRule } from '../config'
+import type { Treatment } from '../delivery/planner'
+import type { Facts, Plan, PlannedHost, Requirement, Verdict } from '../delivery/types'
+import type { Health } from '../dnssec-stub'
+import type { Rehearsal, Trial } from '../haraka/rehearsal'
+import type { StsLookup } from '../mta-sts/types'
+import { REASONS } from '../observe/reasons'
+import type { ReasonCode } from '../observe/reasons'
+import { readProfile } from '../x509/certificate'
+import { presentedNames } from '../x509/names'
+import type { Lookup } from './lookups'
+import { printable } from './words'
+
+export const EXIT = {
+  verified: 0,
+  unverified: 1,
+  held: 2,
+  usage: 64,
+  software: 70,
+  config: 78,
+} as const
+
+/** A reason code with where the rule comes from. */
+export interface Reasoned {
+  readonly reason: ReasonCode
+  readonly rfc: string
+  readonly meaning: string
+  readonly detail: string
+}
+
+export interface Demand {
+  readonly level: Requirement['level']
+  readonly policy: PlannedHost['policy']
+  /** Null for `authenticate`: there the policy is the reason. */
+  readonly reason: ReasonCode | null
+  readonly rfc: string
+  readonly detail: string
+  readonly sni: string | null
+  /** What success may be called; null where it is not to be had. */
+  readonly success: 'verified' | 'trusted' | null
+  /** TLSA records as `U S M HEX`. */
+  readonly tlsa: readonly string[]
+  /** Names of which a certificate under DANE-TA must bear one, or the host name under MTA-STS. */
+  readonly names: readonly string[]
+}
+
+export interface ReportedHost {
+  readonly host: string
+  readonly preference: number
+  readonly port: number
+  readonly addresses: readonly string[]
+  readonly demand: Demand
+}
+
+export interface ReportedPolicy {
+  readonly mode: string
+  readonly mx: readonly string[]
+  readonly maxAge: number
+  readonly id: string
+  readonly source: 'cache' | 'fetched'
+  readonly fetchedAt: string
+  readonly expiresAt: string
+  /** About when a running Haraka fetches it again; null where its life is too short for that. */
+  readonly nextRefresh: string | null
+}
+
+export interface ReportedCertificate {
+  readonly subject: string
+  readonly issuer: string
+  readonly names: readonly string[]
+  readonly notBefore: string
+  readonly notAfter: string
+  /** The TLSA record that fits it: `3 1 1 …` for the server's own, `2 1 1 …` for those above. */
+  readonly tlsa: string
+}
+
+export interface ReportedTrial extends Reasoned {
+  readonly host: string
+  readonly address: string | null
+  readonly port: number
+  readonly result: Trial['result']['kind']
+  readonly verdict: Verdict['verdict']
+  readonly protocol: string | null
+  readonly cipher: string | null
+  readonly certificates: readonly ReportedCertificate[]
+  /** Where the policy is only observed: the verdict and reason of enforcing it. */
+  readonly enforcing: { readonly verdict: Verdict['verdict']; readonly reason: ReasonCode } | null
+}
+
+export interface Conclusion {
+  readonly delivery: 'verified' | 'unverified' | 'deferred' | 'bounced'
+  readonly host: string | null
+  readonly reason: ReasonCode | null
+  readonly rfc: string | null
+  readonly detail: string
+}
+
+export interface CheckReport {
+  readonly version: 1
+  readonly command: 'check'
+  readonly domain: string
+  readonly nextHop: string
+  readonly route: { readonly host: string; readonly port: number } | null
+  readonly checkedAt: string
+  readonly treatment: Treatment
+  readonly rule: DestinationRule | null
+  readonly resolver: {
+    readonly state: Health['state']
+    readonly detail: string
+    readonly description: string
+  }
+  readonly mx: {
+    readonly kind: Facts['mx']['kind']
+    readonly security: 'secure' | 'insecure' | null
+  }
+  readonly lookups: readonly Lookup[]
+  readonly sts: {
+    readonly kind: StsLookup['kind'] | 'not-asked'
+    readonly policy: ReportedPolicy | null
+    readonly problem: { readonly reason: ReasonCode; readonly detail: string } | null
+  }
+  readonly hosts: readonly ReportedHost[]
+  /** Null without --connect. */
+  readonly trials: readonly ReportedTrial[] | null
+  readonly conclusion: Conclusion
+  readonly exitCode: number
+}
+
+export function reportSts(sts: Facts['sts'], refreshSeconds: number): CheckReport['sts'] {
+  const problem = 'problem' in sts && sts.problem ? sts.problem : null
+  const policy = sts.kind === 'policy' ? reportPolicy(sts, refreshSeconds) : null
+  return { kind: sts.kind, policy, problem }
+}
+
+/** A policy that lives less is not refreshed in the background (the next mail fetches it). */
+const SHORTEST_REFRESHED_SECONDS = 7200
+
+export function reportPolicy(
+  { known, source }: Pick<Extract<StsLookup, { kind: 'policy' }>, 'known' | 'source'>,
+  refreshSeconds: number,
+): ReportedPolicy {
+  const { policy, id, fetchedAt, expiresAt } = known
+  const { mode, mx, maxAge } = policy
+  const nextRefresh = fetchedAt + 1000 * Math.min(refreshSeconds, maxAge / 2)
+  return {
+    mode,
+    mx,
+    maxAge,
+    id,
+    source,
+    fetchedAt: new Date(fetchedAt).toISOString(),
+    expiresAt: new Date(expiresAt).toISOString(),
+    nextRefresh: maxAge < SHORTEST_REFRESHED_SECONDS ? null : new Date(nextRefresh).toISOString(),
+  }
+}
+
+export function reportHost(planned: PlannedHost): ReportedHost {
+  const { host, preference, port, addresses } = planned
+  return { host, preference, port, addresses, demand: reportDemand(planned) }
+}
+
+function reportDemand({ requirement, policy }: PlannedHost): Demand {
+  const common = { level: requirement.level, policy, sni: null, success: null, tlsa: [], names: [] }
+  switch (requirement.level) {
+    case 'refuse': {
+      const { reason, detail } = requirement
+      return { ...common, reason, rfc: REASONS[reason].rfc, detail: printable(detail) }
+    }
+    case 'opportunistic':
+    case 'encrypt': {
+      const { reason } = requirement
+      const { rfc, meaning } = REASONS[reason]
+      const sni = 'sni' in requirement ? (requirement.sni ?? null) : null
+      return { ...common, reason, rfc, detail: meaning, sni }
+    }
+    case 'authenticate': {
+      const { dane, pkix, sni, success } = requirement
+      const because = [
+        ...(dane ? [`usable TLSA records at ${dane.base}`] : []),
+        ...(pkix ? ['an MTA-STS policy in mode enforce lists the host'] : []),
+      ]
+      const rfcs = [
+        ...(dane ? ['RFC 7672 section 2.2'] : []),
+        ...(pkix ? ['RFC 8461 section 5'] : []),
+      ]
+      return {
+        ...common,
+        reason: null,
+        rfc: rfcs.join('; '),
+        detail: because.join(', and '),
+        sni,
+        success,
+        tlsa: dane?.presentation ?? [],
+        names: [...new Set([...(dane?.references ?? []), ...(pkix ? [pkix.host] : [])])],
+      }
+    }
+  }
+}
+
+export function reportTrial({
+  planned,
+  address,
+  result,
+  evidence,
+  enforcing,
+}: Trial): ReportedTrial {
+  const { rfc, meaning } = REASONS[result.reason]
+  return {
+    host: planned.host,
+    address: address ?? null,
+    port: planned.port,
+    result: result.kind,
+    verdict: result.kind === 'delivers' ? result.verdict : 'refused',
+    reason: result.reason,
+    rfc,
+    meaning,
+    detail: printable(result.detail),
+    protocol: evidence?.protocol ?? null,
+    cipher: evidence?.cipher ?? null,
+    certificates: (evidence?.chain ?? []).map(reportCertificate),
+    enforcing: enforcing ? { verdict: enforcing.verdict, reason: enforcing.reason } : null,
+  }
+}
+
+function reportCertificate(certificate: X509Certificate, depth: number): ReportedCertificate {
+  const key = readProfile(certificate)?.publicKeyInfo
+  const digest = key ? createHash('sha256').update(key).digest('hex') : 'unreadable'
+  return {
+    subject: printable(certificate.subject ?? '', 300),
+    issuer: printable(certificate.issuer ?? '', 300),
+    names: presentedNames(certificate),
+    notBefore: isoDate(certificate.validFrom),
+    notAfter: isoDate(certificate.validTo),
+    tlsa: `${depth === 0 ? 3 : 2} 1 1 ${digest}`,
+  }
+}
+
+function isoDate(text: string): string {
+  const at = new Date(text)
+  return Number.isNaN(at.getTime()) ? printable(text, 60) : at.toISOString()
+}
+
+/**
+ * How the delivery would end.
+ * @param enforce false where Haraka delivers by itself, whatever the policies say
+ * @param rehearsal undefined without --connect: then the plan alone speaks, and the first usable host is taken to keep it
+ */
+export function conclude(
+  { outcome }: Pick<Plan, 'outcome'>,
+  enforce: boolean,
+  rehearsal: Rehearsal | undefined,
+): Conclusion {
+  if (outcome.kind !== 'hosts') {
+    const { kind, reason, detail } = outcome
+    return concluded(kind === 'defer' ? 'deferred' : 'bounced', undefined, reason, detail)
+  }
+  if (rehearsal) return concludeRehearsal(rehearsal)
+  const usable = outcome.hosts.find(
+    ({ requirement, addresses }) =>
+      requirement.level !== 'refuse' || (!enforce && addresses.length > 0),
+  )
+  if (!usable) {
+    const refused = outcome.hosts.flatMap(({ host, requirement }) =>
+      requirement.level === 'refuse' ? [{ host, ...requirement }] : [],
+    )
+    const { host, reason, detail } = leading(refused) ?? {}
+    return concluded('deferred', host, reason, detail ?? 'no host is left')
+  }
+  const { host, requirement } = usable
+  if (!enforce) return concluded('unverified', host, undefined, 'no policy is enforced')
+  return requirement.level === 'authenticate'
+    ? concluded(
+        requirement.success === 'verified' ? 'verified' : 'unverified',
+        host,
+        undefined,
+        'if its certificate is what the policy demands (--connect looks)',
+      )
+    : concluded(
+        'unverified',
+        host,
+        requirement.level === 'refuse' ? undefined : requirement.reason,
+        'if the host can be reached (--connect looks)',
+      )
+}
+
+function concludeRehearsal({ trials, end }: Rehearsal): Conclusion {
+  if (end.kind === 'delivers') {
+    const { result, planned } = end.by
+    const verified = result.kind === 'delivers' && result.verdict === 'verified'
+    const { reason, detail } = result
+    return concluded(verified ? 'verified' : 'unverified', planned.host, reason, detail)
+  }
+  const failed = trials.map(({ planned, result }) => ({
+    host: planned.host,
+    reason: result.reason,
+    detail: result.detail,
+  }))
+  const { host, reason, detail } =
+    (end.by ? { host: end.by.planned.host, ...end.by.result } : leading(failed)) ?? {}
+  return concluded(end.kind, host, reason, detail ?? 'no host is left')
+}
+
+/** The failure that a deferral speaks of: one of security before one of reachability. */
+function leading<F extends { readonly reason: ReasonCode }>(failures: readonly F[]): F | undefined {
+  return failures.find(({ reason }) => REASONS[reason].status?.startsWith('7.')) ?? failures[0]
+}
+
+function concluded(
+  delivery: Conclusion['delivery'],
+  host: string | undefined,
+  reason: ReasonCode | undefined,
+  detail: string,
+): Conclusion {
+  return {
+    delivery,
+    host: host ?? null,
+    reason: reason ?? null,
+    rfc: reason === undefined ? null : REASONS[reason].rfc,
+    detail: printable(detail),
+  }
+}
+
+export function exitCodeOf({ delivery }: Conclusion): number {
+  switch (delivery) {
+    case 'verified':
+      return EXIT.verified
+    case 'unverified':
+      return EXIT.unverified
+    case 'deferred':
+    case 'bounced':
+      return EXIT.held
+  }
+}

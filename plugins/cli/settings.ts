@@ -1,0 +1,165 @@
+/**
+ * What a Haraka folder says, as far as a delivery depends on it: tls-policy.ini over the shipped one, outbound.ini, tls.ini,
+ * redis.ini, config/plugins, config/me. Read once; nothing is changed. A mistake in tls-policy.ini gives no settings but the
+ * sentences that Haraka's log would show.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { BlockList, isIP } from 'node:net'
+import { hostname } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { readConfig } from '../config'
+import type { Config } from '../config'
+import { parseServer } from '../dnssec-stub'
+import type { TlsSettings } from '../haraka/types'
+import { readCaFile } from '../wiring'
+import { isTrue, mergeIni, parseIni, parseList } from './ini'
+import type { Ini, IniSection, IniValue } from './ini'
+
+export interface Settings {
+  readonly folder: string
+  readonly config: Config
+  /** PEM roots; undefined: Node's. */
+  readonly ca: string | undefined
+  readonly redisIni: Readonly<Record<string, string | number | boolean>>
+  readonly queueFolder: string
+  readonly storeFolder: string
+  /** What EHLO says. */
+  readonly helo: string
+  readonly outbound: {
+    readonly enableTls: boolean
+    readonly localMxOk: boolean
+    readonly connectTimeoutMs: number
+  }
+  /** tls.ini as Haraka's outbound side has it. */
+  readonly outboundTls: TlsSettings
+  /** Whether Haraka, left to itself, uses TLS with this address for this domain. */
+  readonly usesTls: (domain: string, address: string) => boolean
+  /** config/plugins, as it stands there. */
+  readonly plugins: readonly string[]
+  readonly publicIp: string | undefined
+}
+
+export type SettingsResult =
+  | { readonly ok: true; readonly settings: Settings }
+  /** One line for each. */
+  | { readonly ok: false; readonly mistakes: readonly string[] }
+
+/** Of the package, in dist/ as in the sources. */
+const SHIPPED = resolve(__dirname, '../../config/tls-policy.ini')
+const DEFAULT_CONNECT_TIMEOUT = 30
+
+export function isHarakaFolder(folder: string): boolean {
+  return existsSync(join(folder, 'config'))
+}
+
+/** @param folder Haraka's, with `config/` in it. */
+export function readSettings(folder: string): SettingsResult {
+  const file = (name: string) => readIfThere(join(folder, 'config', name))
+  const ini = (name: string): Ini => parseIni(file(name))
+  const read = readConfig(mergeIni(parseIni(readIfThere(SHIPPED)), ini('tls-policy.ini')), (text) =>
+    sentenceOf(() => parseServer(text)),
+  )
+  if (!read.ok) return read
+  const { config } = read
+  let ca: string | undefined
+  const problem = sentenceOf(() => (ca = readCaFile(config, folder)))
+  if (problem !== undefined) return { ok: false, mistakes: [problem] }
+
+  const outbound = ini('outbound.ini')['main'] ?? {}
+  const queue = parseList(file('queue_dir'))[0]
+  const queueFolder = resolve(folder, queue ?? 'queue')
+  const tls = ini('tls.ini')
+  const enableTls = outbound['enable_tls'] === undefined || isTrue(outbound['enable_tls'])
+  const noTls = listOf(tls['outbound']?.['no_tls_hosts'])
+  return {
+    ok: true,
+    settings: {
+      folder,
+      config,
+      ca,
+      redisIni: redisServer(ini('redis.ini')),
+      queueFolder,
+      storeFolder: join(dirname(queueFolder), 'tls-policy'),
+      helo: parseList(file('me'))[0] ?? hostname(),
+      outbound: {
+        enableTls,
+        localMxOk: isTrue(outbound['local_mx_ok']),
+        connectTimeoutMs: 1000 * (numberOf(outbound['connect_timeout']) || DEFAULT_CONNECT_TIMEOUT),
+      },
+      outboundTls: outboundTls(tls, folder),
+      usesTls: (domain, address) =>
+        enableTls && !noTls.includes(domain) && !isInList(noTls, address),
+      plugins: parseList(file('plugins')),
+      publicIp: textOf(ini('smtp.ini')['main']?.['public_ip']),
+    },
+  }
+}
+
+/** redis.ini's [server], with what [opts] adds, as all of Haraka's plugins have it. */
+function redisServer(ini: Ini): Record<string, string | number | boolean> {
+  const settings: Record<string, string | number> = {}
+  for (const [key, value] of Object.entries({ ...ini['opts'], ...ini['server'] })) {
+    if (typeof value === 'string' || typeof value === 'number') settings[key] = value
+  }
+  return settings
+}
+
+/** [outbound] over what [main] hands down; key and certificate are files of the config folder. */
+function outboundTls(ini: Ini, folder: string): TlsSettings {
+  const merged: IniSection = { ...ini['main'], ...ini['outbound'] }
+  const pem = (key: string) => {
+    const [name] = listOf(merged[key])
+    const text = name === undefined ? '' : readIfThere(resolve(folder, 'config', name))
+    return text === '' ? {} : { [key]: text }
+  }
+  const { ciphers, minVersion } = merged
+  return {
+    ...pem('key'),
+    ...pem('cert'),
+    ...(ciphers === undefined ? {} : { ciphers }),
+    ...(minVersion === undefined ? {} : { minVersion }),
+  }
+}
+
+/** Addresses and networks, as Haraka's ip_in_list. */
+function isInList(list: readonly string[], address: string): boolean {
+  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4'
+  return list.some((entry) => {
+    if (entry === address) return true
+    const network = /^([0-9a-f.:]+)\/(\d{1,3})$/i.exec(entry)
+    const [, base = '', bits = ''] = network ?? []
+    const block = new BlockList()
+    const unreadable = sentenceOf(() => block.addSubnet(base, Number(bits), family))
+    return unreadable === undefined && block.check(address, family)
+  })
+}
+
+/** A file that cannot be read is, to Haraka, one that is not there. */
+function readIfThere(path: string): string {
+  let text = ''
+  sentenceOf(() => (text = readFileSync(path, 'utf8')))
+  return text
+}
+
+/** @returns what went wrong, or undefined where nothing did. */
+function sentenceOf(act: () => unknown): string | undefined {
+  try {
+    act()
+    return undefined
+  } catch (err: unknown) {
+    return err instanceof Error ? err.message : String(err)
+  }
+}
+
+function listOf(value: IniValue): readonly string[] {
+  if (value === undefined || value === '') return []
+  return (Array.isArray(value) ? value : [value]).map(String)
+}
+
+function textOf(value: IniValue): string | undefined {
+  return listOf(value)[0]
+}
+
+function numberOf(value: IniValue): number | undefined {
+  return typeof value === 'number' ? value : undefined
+}
