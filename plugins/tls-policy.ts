@@ -46,9 +46,10 @@ const DECISION_GRACE_SECONDS = 5
 
 export function register(this: HarakaPlugin): void {
   const seam = findSeam((module) => this.haraka_require(module))
-  let loaded = load(this, () => {
-    loaded = reload(this, loaded)
-  })
+  const onChange = () => {
+    loaded = reload(this, loaded, onChange)
+  }
+  let loaded = load(this, onChange)
   const config = () => loaded.config
   const service = createMetricsService({
     httpOn: isHttpOn(this),
@@ -261,10 +262,13 @@ function load(plugin: HarakaPlugin, onChange: () => void): Loaded {
   return { config, contextSettings: { minVersion: config.tls.minVersion, ca } }
 }
 
-/** Haraka calls this when a file changed; a file with mistakes changes nothing. */
-function reload(plugin: HarakaPlugin, before: Loaded): Loaded {
+/**
+ * Haraka calls this when a file changed; a file with mistakes changes nothing.
+ * @param onChange Goes in again: Haraka calls what the latest reading of a file has named.
+ */
+function reload(plugin: HarakaPlugin, before: Loaded, onChange: () => void): Loaded {
   try {
-    const after = load(plugin, () => undefined)
+    const after = load(plugin, onChange)
     plugin.lognotice(plugin, 'the settings were loaded anew')
     return after
   } catch (err: unknown) {
@@ -298,7 +302,9 @@ function outboundConfig(plugin: HarakaPlugin): OutboundConfig {
 
 /** Haraka's HTTP listener, where metrics are served (http.ini). */
 function isHttpOn(plugin: HarakaPlugin): boolean {
-  const { main } = plugin.config.get('http.ini') as { readonly main?: { readonly listen?: unknown } }
+  const { main } = plugin.config.get('http.ini') as {
+    readonly main?: { readonly listen?: unknown }
+  }
   return Boolean(main?.listen)
 }
 

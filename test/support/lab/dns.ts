@@ -107,6 +107,7 @@ export class Validator {
       [
         'server:',
         `  interface: ${this.address}`,
+        '  access-control: 192.0.2.0/24 allow',
         '  username: ""',
         '  chroot: ""',
         '  pidfile: ""',

@@ -4,7 +4,12 @@
  */
 import { createServer, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
-import { createSecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls'
+import {
+  createSecureContext,
+  type SecureContextOptions,
+  TLSSocket,
+  type TLSSocketOptions,
+} from 'node:tls'
 import type { TestCertificate } from '../certificates'
 import { closed } from './daemon'
 import { Dialogue } from './dialogue'
@@ -26,6 +31,8 @@ export interface ReceiverSettings {
   readonly certificate?: Presented
   /** What it presents to clients that ask for a name in SNI, by that name. */
   readonly certificates?: Readonly<Record<string, Presented>>
+  /** Versions, ciphers and the like. */
+  readonly tls?: SecureContextOptions
   readonly fault?: Fault
   /** EHLO keywords beside STARTTLS; default `8BITMIME`, `SMTPUTF8`. */
   readonly extensions?: readonly string[]
@@ -213,9 +220,9 @@ export class Receiver {
       maxVersion: 'TLSv1.1',
       ciphers: 'DEFAULT@SECLEVEL=0',
     } as const
-    const versions = this.fault === 'tls11-only' ? old : {}
+    const shape = this.fault === 'tls11-only' ? old : this.settings.tls
     const contextFor = (presented: Presented) =>
-      createSecureContext({ ...pemOf(presented), ...versions })
+      createSecureContext({ ...pemOf(presented), ...shape })
     const named = this.settings.certificates ?? {}
     return {
       requestCert: this.settings.requestCert ?? false,
