@@ -56,6 +56,28 @@ describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
     assert.doesNotMatch(outcome.problem.detail, /\p{Cc}/u)
   }
 
+  /** Fetches in a process of its own; what it prints is whether there is a policy, and the problem. */
+  async function fetchInChild(
+    port: number,
+    options: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<string> {
+    const script = `
+      const { fetchPolicy } = require('./plugins/mta-sts/fetch')
+      const { scriptedResolver, secure } = require('./test/support/scripted-resolver')
+      const resolver = scriptedResolver({ '${HOST}': { A: secure('127.0.0.1') } })
+      fetchPolicy({ domain: 'rcpt.test', resolver, ca: process.env.TEST_CA, timeoutMs: 5000, maxBody: 65536,
+        allowPrivate: true, port: ${port} }).then((outcome) => console.log(outcome.ok, outcome.problem))`
+    const child = spawn(process.execPath, [...options, '--import', 'tsx', '-e', script], {
+      env: { ...process.env, TEST_CA: root.pem, ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let output = ''
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    await once(child, 'close')
+    return output
+  }
+
   it('SF-01 SF-08 SF-21 asks for the well-known path, once, without conditions', async () => {
     const server = await host()
     const outcome = await get(server)
@@ -157,11 +179,17 @@ describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
       assert.ok((await get(good, { resolver })).ok)
       assert.equal(good.requests[0]?.sni, HOST)
     })
-    it('SF-17 a host that speaks TLS 1.1 only is no policy', async () => {
-      const server = await host({
-        tls: { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' },
-      })
+    it('SF-17 a host that speaks TLS 1.1 only is no policy, also where Node itself would talk to it', async () => {
+      const old = {
+        minVersion: 'TLSv1',
+        maxVersion: 'TLSv1.1',
+        ciphers: 'DEFAULT@SECLEVEL=0',
+      } as const
+      const server = await host({ tls: old })
       assertProblem(await get(server), 'sts-policy-fetch-error')
+      const lax = ['--tls-min-v1.0', '--tls-cipher-list=DEFAULT@SECLEVEL=0']
+      assert.match(await fetchInChild(server.port, lax), /^false .*sts-policy-fetch-error/s)
+      assert.match(await fetchInChild((await host()).port, lax), /^true/)
     })
   })
 
@@ -264,7 +292,7 @@ describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
       ['SF-06 a switch of protocols', raw('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n')],
       ['SF-10 hostile headers: one of 1 MB', raw(`${GOOD_HEAD}X: ${'y'.repeat(1_000_000)}\r\n\r\n`)],
       ['SF-10 hostile headers: 100000 of them', raw(GOOD_HEAD + 'X: y\r\n'.repeat(100_000) + '\r\n')],
-      ['SF-10 interim responses without end', raw('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(1000))],
+      ['SF-10 twenty interim responses, even before a good one', raw('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(20), `${GOOD_HEAD}Content-Length: ${policyText().length}\r\n\r\n${policyText()}`)],
       ['SF-10 an endless chunk extension', raw(`${GOOD_HEAD}Transfer-Encoding: chunked\r\n\r\n1;${'x'.repeat(1_000_000)}\r\na\r\n0\r\n\r\n`)],
     ] // prettier-ignore
     for (const [title, answer] of hostile) {
@@ -462,19 +490,13 @@ describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
     await once(proxy, 'listening')
     opened.push({ close: async () => void (await once(proxy.close(), 'close')) })
     const url = `http://127.0.0.1:${(proxy.address() as net.AddressInfo).port}`
-    const script = `
-      const { fetchPolicy } = require('./plugins/mta-sts/fetch')
-      const { scriptedResolver, secure } = require('./test/support/scripted-resolver')
-      const resolver = scriptedResolver({ '${HOST}': { A: secure('127.0.0.1') } })
-      fetchPolicy({ domain: 'rcpt.test', resolver, ca: process.env.TEST_CA, timeoutMs: 5000, maxBody: 65536,
-        allowPrivate: true, port: ${server.port} }).then((outcome) => console.log(outcome.ok, outcome.problem))`
-    const child = spawn(process.execPath, ['--import', 'tsx', '-e', script], {
-      env: { ...process.env, TEST_CA: root.pem, NODE_USE_ENV_PROXY: '1', HTTP_PROXY: url, HTTPS_PROXY: url, https_proxy: url, NO_PROXY: '' },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    }) // prettier-ignore
-    let output = ''
-    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
-    await once(child, 'close')
+    const output = await fetchInChild(server.port, [], {
+      NODE_USE_ENV_PROXY: '1',
+      HTTP_PROXY: url,
+      HTTPS_PROXY: url,
+      https_proxy: url,
+      NO_PROXY: '',
+    })
     assert.match(output, /^true/)
     assert.equal(proxied, 0)
   })

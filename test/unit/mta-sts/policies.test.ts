@@ -215,6 +215,27 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       assert.equal(world.fetches(), 1)
       await Promise.all(workers.map((worker) => worker.close()))
     })
+    it('SF-22 a policy that another worker stored just before we got the lease is not fetched again', async () => {
+      const own = stsWorld({
+        wrap: (store) => ({
+          ...store,
+          async acquire(...lease) {
+            const expiresAt = START + DAY
+            await store.setPolicy({
+              domain: D,
+              id: '1',
+              text: policy(),
+              fetchedAt: START,
+              expiresAt,
+            })
+            return store.acquire(...lease)
+          },
+        }),
+      })
+      assertPolicy(await own.policies.lookup(D), 'enforce')
+      assert.equal(own.fetches(), 0)
+      await own.policies.close()
+    })
     it('a fetch that throws is an unknown outcome, and no rejection', async () => {
       world.serve(() => Promise.reject(new Error('a fault of ours')))
       assert.equal((await look()).kind, 'unknown')
@@ -463,6 +484,23 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       own.publish('gone')
       own.advance(6 * MINUTE)
       assertPolicy(await own.policies.lookup(D), 'enforce', 'sts-txt-invalid')
+      await own.policies.close()
+    })
+    it('failing after a purge: what was purged does not come back out of memory', async () => {
+      let broken = false
+      const own = stsWorld({
+        wrap: (store) => ({
+          ...store,
+          getPolicy: (domain) =>
+            broken ? brokenStore().getPolicy(domain) : store.getPolicy(domain),
+        }),
+      })
+      await own.policies.lookup(D)
+      await own.store.deletePolicy(D)
+      own.publish('failing')
+      assert.equal((await own.policies.lookup(D)).kind, 'unknown')
+      broken = true
+      assert.equal((await own.policies.lookup(D)).kind, 'unknown')
       await own.policies.close()
     })
     it('one with hostile contents: a text that is no policy, or claims to live for ever', async () => {
