@@ -82,6 +82,10 @@ export function findSeam(harakaRequire: (module: string) => unknown): Seam {
 
   const prototype = prototypeOf(harakaRequire('outbound/hmail'))
   if (!prototype) throw unknown('outbound/hmail is no class')
+  // Ahead of the look at the methods, which are ours by then.
+  if (INSTALLED in prototype) {
+    throw new Error('tls-policy is loaded already: config/plugins may name it once only')
+  }
   for (const [name, calls] of Object.entries(EXPECTED_CALLS)) {
     const method = prototype[name]
     if (typeof method !== 'function') throw unknown(`HMailItem has no method ${name}`)
@@ -100,7 +104,6 @@ export function findSeam(harakaRequire: (module: string) => unknown): Seam {
   if (!isClientPool(clientPool)) throw unknown('outbound/client_pool.get_client is not as known')
   const HarakaMx = harakaMxOf(harakaRequire('outbound'))
   if (!HarakaMx) throw unknown('outbound.net_utils.HarakaMx is missing')
-  if (INSTALLED in prototype) throw unknown('the plugin is loaded already')
 
   return {
     HarakaMx,
