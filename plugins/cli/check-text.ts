@@ -24,7 +24,8 @@ export function checkText(report: CheckReport, style: Style): readonly string[] 
 }
 
 function title({ domain, nextHop, route, resolver, checkedAt }: CheckReport, style: Style) {
-  const asked = printable(domain) === nextHop ? nextHop : `${printable(domain)} (${nextHop})`
+  const given = printable(domain)
+  const asked = route || given === nextHop ? given : `${given} (${nextHop})`
   const through = route ? `, routed to ${printable(route.host)} port ${route.port}` : ''
   const heading = `${asked}${through}, ${utc(Date.parse(checkedAt))}`
   const dnssec = {
@@ -43,11 +44,11 @@ function lookupText(lookup: Lookup, style: Style): readonly string[] {
   const { name, type, result, security, ttl, aliases, records, failure } = lookup
   const word = security ?? 'failed'
   const colour = ({ secure: 'good', insecure: 'plain', failed: 'bad' } as const)[word]
-  const indent = ' '.repeat(17)
+  const indent = ' '.repeat(16)
   const shown = wrap(indent, `${name}${ttl === null ? '' : ` (TTL ${ttl})`}`)
   const [asked = '', ...more] = [shown[0]?.trim(), ...shown.slice(1)]
   return [
-    `  ${style.paint(word, colour)}${' '.repeat(9 - word.length)}${type.padEnd(6)}${asked}`,
+    `  ${style.paint(word, colour)}${' '.repeat(9 - word.length)}${type.padEnd(5)}${asked}`,
     ...more,
     ...aliases.flatMap((alias) => wrap(`${indent}alias of `, alias)),
     ...records.flatMap(({ text, usable, why }) => [
@@ -118,7 +119,7 @@ function hostText(
 
 const RESULTS = {
   delivers: 'mail would go here',
-  next: 'not used; the next address has its turn',
+  next: 'not used',
   deferred: 'Haraka would defer the mail here',
   bounced: 'Haraka would return the mail here',
 } as const

@@ -255,12 +255,21 @@ async function latestTime(
     ...namesIn(configFolder).map((name) => join(configFolder, name)),
     join(config.store.path ?? storeFolder, 'policies.mdb'),
   ].map((path) => {
-    return { at: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0, what: path }
+    return { at: changedAt(path), what: path }
   })
   const policies = (await sts.list()).map(({ domain, fetchedAt }) => {
     return { at: fetchedAt, what: `the cached policy of ${domain}` }
   })
   return [...files, ...policies].reduce((latest, each) => (each.at > latest.at ? each : latest))
+}
+
+/** What cannot be looked at tells nothing of the time. */
+function changedAt(path: string): number {
+  try {
+    return statSync(path).mtimeMs
+  } catch {
+    return 0
+  }
 }
 
 function namesIn(folder: string): readonly string[] {

@@ -123,8 +123,7 @@ async function read<T extends RecordType>(
   return { name, type, result: kind, security, ttl, aliases, records, failure: null }
 }
 
-function failed(name: string, type: RecordType, { cause, detail, extendedError }: Failure): Lookup {
-  const extended = extendedError ? `; extended error ${extendedError.code}` : ''
+function failed(name: string, type: RecordType, { cause, detail }: Failure): Lookup {
   return {
     name,
     type,
@@ -133,7 +132,7 @@ function failed(name: string, type: RecordType, { cause, detail, extendedError }
     ttl: null,
     aliases: [],
     records: [],
-    failure: printable(`${cause}: ${detail}${extended}`),
+    failure: printable(`${cause}: ${detail}`),
   }
 }
 

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { X509Certificate } from 'node:crypto'
 import type { DestinationRule } from '../config'
+import { presentRecord } from '../dane/tlsa'
 import type { Treatment } from '../delivery/planner'
 import type { Facts, Plan, PlannedHost, Requirement, Verdict } from '../delivery/types'
 import type { Health } from '../dnssec-stub'
@@ -44,7 +45,7 @@ export interface Demand {
   readonly sni: string | null
   /** What success may be called; null where it is not to be had. */
   readonly success: 'verified' | 'trusted' | null
-  /** TLSA records as `U S M HEX`. */
+  /** The TLSA records of which one must match, as `U S M HEX`. */
   readonly tlsa: readonly string[]
   /** Names of which a certificate under DANE-TA must bear one, or the host name under MTA-STS. */
   readonly names: readonly string[]
@@ -196,7 +197,7 @@ function reportDemand({ requirement, policy }: PlannedHost): Demand {
         detail: because.join(', and '),
         sni,
         success,
-        tlsa: dane?.presentation ?? [],
+        tlsa: (dane?.records ?? []).map(presentRecord),
         names: [...new Set([...(dane?.references ?? []), ...(pkix ? [pkix.host] : [])])],
       }
     }

@@ -53,11 +53,10 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
         return await runCommand(read, io)
     }
   } catch (err: unknown) {
-    return complain(
-      io,
-      EXIT.software,
-      err instanceof Error ? (err.stack ?? err.message) : String(err),
+    io.err(
+      `haraka-tls-policy: ${err instanceof Error ? (err.stack ?? err.message) : String(err)}\n`,
     )
+    return EXIT.software
   }
 }
 
