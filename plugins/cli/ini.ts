@@ -4,7 +4,8 @@
  * It refuses nothing: a line that is none is passed over, as there.
  */
 
-export type IniValue = string | number | undefined | (string | number)[]
+type Scalar = string | number | undefined
+export type IniValue = Scalar | Scalar[]
 export type IniSection = Record<string, IniValue>
 export type Ini = Record<string, IniSection>
 
@@ -70,10 +71,10 @@ function readParameter(section: IniSection, line: string): void {
     return
   }
   const list = section[key]
-  section[key] = [...(Array.isArray(list) ? list : []), ...(value === undefined ? [] : [value])]
+  section[key] = [...(Array.isArray(list) ? list : []), value]
 }
 
-function readValue(text: string | undefined): string | number | undefined {
+function readValue(text: string | undefined): Scalar {
   if (text === undefined) return undefined
   return /^-?\d+(?:\.\d+)?$/.test(text) ? Number(text) : text
 }

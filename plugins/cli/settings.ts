@@ -152,8 +152,9 @@ function sentenceOf(act: () => unknown): string | undefined {
 }
 
 function listOf(value: IniValue): readonly string[] {
-  if (value === undefined || value === '') return []
-  return (Array.isArray(value) ? value : [value]).map(String)
+  return (Array.isArray(value) ? value : [value])
+    .filter((item) => item !== undefined && item !== '')
+    .map(String)
 }
 
 function textOf(value: IniValue): string | undefined {

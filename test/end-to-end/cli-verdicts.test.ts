@@ -3,7 +3,7 @@ import type { CheckReport } from '../../plugins/cli/report'
 import { makeCertificate } from '../support/certificates'
 import { runCommand } from '../support/cli'
 import { type Fault, type Haraka, Lab, policyText, type PolicyHost, tlsaLine } from '../support/lab'
-import { type HostSettings, makeDomain, nextAddress } from '../support/lab/world'
+import { type Domain, type HostSettings, makeDomain, nextAddress } from '../support/lab/world'
 
 const POLICY_HOST = '198.51.100.80'
 const DAY = 86_400_000
@@ -91,7 +91,8 @@ describe('end to end: check says what a delivery does', function () {
     )
   const someKey = () => makeCertificate({ subject: 'x', san: ['x.example'] })
 
-  const worlds: Readonly<Record<string, (name: string) => Promise<unknown>>> = {
+  /** Each makes its world; the receivers of those that have any are looked at afterwards. */
+  const worlds: Readonly<Record<string, (name: string) => Promise<Domain | void>>> = {
     'mismatch.test': (name) => dane(name, { tlsa: [tlsaLine('mx1', someKey(), EE)] }),
     'second.test': (name) => dane(name, { tlsa: [tlsaLine('mx1', someKey(), EE)] }, { tlsa: [EE] }),
     'second-plain.test': (name) => dane(name, { tlsa: [tlsaLine('mx1', someKey(), EE)] }, {}),
@@ -190,10 +191,14 @@ describe('end to end: check says what a delivery does', function () {
   for (const fault of FAULTS) {
     Object.assign(worlds, {
       [`${fault}-dane.test`]: (name: string) => dane(name, { fault, tlsa: [EE] }),
+      [`${fault}-plain-next.test`]: (name: string) => dane(name, { fault }, {}),
+    })
+    // Silence takes its time, and is the same everywhere.
+    if (fault.includes('hang')) continue
+    Object.assign(worlds, {
       [`${fault}-dane-next.test`]: (name: string) =>
         dane(name, { fault, tlsa: [EE] }, { tlsa: [EE] }),
       [`${fault}-plain.test`]: (name: string) => dane(name, { fault }),
-      [`${fault}-plain-next.test`]: (name: string) => dane(name, { fault }, {}),
     })
   }
 
@@ -206,8 +211,9 @@ describe('end to end: check says what a delivery does', function () {
 
   for (const [name, make] of Object.entries(worlds)) {
     it(`${name}: exit code and hosts of check --connect fit what Haraka did`, async () => {
-      await make(name)
+      const receivers = (await make(name))?.hosts ?? []
       const outcome = await haraka.deliver(`u@${name}`)
+      const before = receivers.map(({ sessions }) => sessions.entries.length)
       const checked = await runCommand(haraka.folder, 'check', `u@${name}`, '--connect', '--json')
       const { conclusion, treatment } = JSON.parse(checked.stdout) as CheckReport
       const said = JSON.stringify({ outcome, conclusion }, undefined, 1)
@@ -220,6 +226,11 @@ describe('end to end: check says what a delivery does', function () {
       } else {
         assert.equal(conclusion.delivery, outcome.kind, said)
         assert.equal(checked.code, 2)
+      }
+      for (const [index, { sessions }] of receivers.entries()) {
+        for (const { cleartext, secured } of sessions.entries.slice(before[index])) {
+          assert.doesNotMatch(cleartext + secured, /MAIL FROM/i)
+        }
       }
     })
   }

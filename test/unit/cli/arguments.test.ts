@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { readArguments, USAGE } from '../../../plugins/cli/arguments'
+
+describe('the command line', () => {
+  const understood: readonly (readonly [string, unknown])[] = [
+    ['check example.com', { kind: 'check', target: 'example.com', connect: false, route: {} }],
+    [
+      'check --connect u@example.com',
+      { kind: 'check', target: 'u@example.com', connect: true, route: {} },
+    ],
+    [
+      'check x.example --host relay.example --port 587',
+      {
+        kind: 'check',
+        target: 'x.example',
+        connect: false,
+        route: { host: 'relay.example', port: 587 },
+      },
+    ],
+    ['policies list', { kind: 'list' }],
+    ['policies show x.example', { kind: 'show', domain: 'x.example' }],
+    ['policies refresh x.example', { kind: 'refresh', domain: 'x.example' }],
+    ['policies purge x.example', { kind: 'purge', domain: 'x.example' }],
+    ['doctor', { kind: 'doctor' }],
+  ]
+  for (const [line, command] of understood) {
+    it(line, () => {
+      const read = readArguments(line.split(' '))
+      assert.ok(read.kind === 'command')
+      assert.deepEqual(read.command, command)
+      assert.equal(read.json, false)
+      assert.equal(read.folder, undefined)
+    })
+  }
+
+  it('-c and --json go with every command', () => {
+    for (const line of ['check x', 'policies list', 'doctor']) {
+      const read = readArguments(['-c', '/haraka', ...line.split(' '), '--json'])
+      assert.ok(read.kind === 'command' && read.json && read.folder === '/haraka')
+    }
+  })
+
+  const wrong: readonly string[] = [
+    '',
+    'chekc x',
+    'check',
+    'check a b',
+    'check x --port 0',
+    'check x --port 65536',
+    'check x --port smtp',
+    'check x --conect',
+    'policies',
+    'policies list x',
+    'policies show',
+    'policies show a b',
+    'policies drop x',
+    'doctor now',
+    'doctor --connect',
+    'policies list --host x',
+  ]
+  for (const line of wrong) {
+    it(`"${line}" is wrong, in one sentence`, () => {
+      const read = readArguments(line === '' ? [] : line.split(' '))
+      assert.ok(read.kind === 'wrong')
+      assert.match(read.sentence, /^[^\n]+$/)
+    })
+  }
+
+  it('never throws', () => {
+    fc.assert(fc.property(fc.array(fc.string()), (argv) => void readArguments(argv)))
+  })
+
+  it('help fits on 80 columns', () => {
+    for (const line of USAGE.split('\n')) assert.ok(line.length <= 80, line)
+  })
+})
