@@ -52,7 +52,7 @@ describe('end to end: hosts that Haraka would not use TLS with', function () {
     plain = await lab.haraka({ port: 2526, config })
     haraka = await lab.haraka({ plugins: ['tls-policy'], config })
   }
-  const stop = () => Promise.all([plain.stop(), haraka.stop()])
+  afterEach(() => Promise.all([plain.stop(), haraka.stop()]))
 
   async function assertOnlyPolicyUsesTls(): Promise<void> {
     const [receiver] = strict.hosts
@@ -76,7 +76,6 @@ describe('end to end: hosts that Haraka would not use TLS with', function () {
         ['[outbound]', ...list().map((entry) => `no_tls_hosts[]=${entry}`)].join('\n'),
       )
       await assertOnlyPolicyUsesTls()
-      await stop()
     })
   }
 
@@ -97,7 +96,6 @@ describe('end to end: hosts that Haraka would not use TLS with', function () {
     assert.deepEqual(await redis.keys('*'), [])
     await haraka.deliver(lax.recipient)
     assert.deepEqual(await redis.keys('*'), [`no_tls|${laxHost.address}`])
-    await stop()
   })
 })
 
@@ -147,11 +145,14 @@ describe('end to end: client certificates and rejectUnauthorized of tls.ini', fu
   let lab: Lab
   let receiver: Receiver
   let recipient: string
+  let haraka: Haraka
 
   before(async () => {
     lab = await Lab.start()
   })
   after(() => lab.stop())
+
+  afterEach(() => haraka.stop())
 
   /** A host whose certificate no CA has signed, and which asks clients for theirs. */
   async function makeWorld(name: string, tlsa: (host: string, own: TestCertificate) => string) {
@@ -166,8 +167,8 @@ describe('end to end: client certificates and rejectUnauthorized of tls.ini', fu
     return address
   }
 
-  async function start(tlsIni: string): Promise<Haraka> {
-    return lab.haraka({
+  async function start(tlsIni: string): Promise<void> {
+    haraka = await lab.haraka({
       plugins: ['tls', 'tls-policy'],
       config: {
         'tls.ini': tlsIni,
@@ -200,25 +201,23 @@ describe('end to end: client certificates and rejectUnauthorized of tls.ini', fu
   for (const [index, [what, tlsIni, shown]] of settings.entries()) {
     it(`AUTH-05 ${what}: DANE-EE verifies a self-signed host, and the certificate is ${shown ? 'shown' : 'kept'}`, async () => {
       const address = await makeWorld(`mutual-${index}.test`, (host, own) => tlsaLine(host, own))
-      const haraka = await start(tlsIni(address))
+      await start(tlsIni(address))
       const outcome = await haraka.deliver(recipient)
       assert.ok(outcome.kind === 'delivered' && outcome.tls, JSON.stringify(outcome))
       await haraka.waitForLine('the verdict', /verdict=verified reason=dane-ee-matched/)
       const { tls } = await receiver.sessions.waitFor('TLS', (session) => !!session.tls)
       assert.equal(tls?.clientFingerprint, shown ? fingerprint : undefined)
       assertNothingLeaked(receiver)
-      await haraka.stop()
     })
 
     it(`AUTH-02 ${what}: another key is refused as ever`, async () => {
       const other = makeCertificate({ subject: 'another key' })
       const address = await makeWorld(`refused-${index}.test`, (host) => tlsaLine(host, other))
-      const haraka = await start(tlsIni(address))
+      await start(tlsIni(address))
       const outcome = await haraka.deliver(recipient)
       assertDeferred(outcome, '4.7.5')
       assertNothingLeaked(receiver)
       assert.doesNotMatch(receiver.sessions.entries[0]?.secured ?? '', /MAIL FROM/)
-      await haraka.stop()
     })
   }
 })
