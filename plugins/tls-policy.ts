@@ -3,10 +3,8 @@
  * It loads whole or not at all: a mistake in the settings or an unknown Haraka is an exception out of register(), with
  * which Haraka ends; a relay that is up enforces.
  */
-import { dirname, join } from 'node:path'
-import { endedDestinations, readConfig } from './config'
+import { endedDestinations } from './config'
 import type { Config, IniFile } from './config'
-import { parseServer } from './dnssec-stub'
 import type { Health } from './dnssec-stub'
 import { treatmentOf } from './delivery/planner'
 import { createControl } from './haraka/control'
@@ -20,6 +18,7 @@ import { createMetricsService } from './observe/metrics-http'
 import type { HttpApp, MetricsService } from './observe/metrics-http'
 import { tapPlanner } from './observe/metrics-taps'
 import type { Logger } from './store'
+import { readTlsPolicyIni, redisServer, storeFolderBeside } from './settings'
 import { readCaFile, wire } from './wiring'
 import type { Wiring } from './wiring'
 
@@ -64,7 +63,7 @@ export function register(this: HarakaPlugin): void {
       config,
       log: loggerOf(this),
       storeFolder: storeFolder(this),
-      redisIni: redisSettings(this),
+      redisIni: redisServer(this.config.get('redis.ini') as Parameters<typeof redisServer>[0]),
       ca: () => loaded.contextSettings.ca,
       isLocal: localAddresses(this),
       tlsSwitchedOff: () => !outboundConfig(this).enable_tls,
@@ -243,7 +242,7 @@ function tellHealth(plugin: HarakaPlugin, health: Health): void {
 /** @throws Error with one line for each mistake: Haraka does not start with half an idea of what to protect. */
 function load(plugin: HarakaPlugin, onChange: () => void): Loaded {
   const ini = plugin.config.get('tls-policy.ini', {}, onChange) as IniFile
-  const result = readConfig(ini, serverProblem)
+  const result = readTlsPolicyIni(ini)
   if (!result.ok) {
     for (const mistake of result.mistakes) plugin.logcrit(plugin, mistake)
     throw new Error(`tls-policy was not loaded:\n${result.mistakes.join('\n')}`)
@@ -278,15 +277,6 @@ function reload(plugin: HarakaPlugin, before: Loaded, onChange: () => void): Loa
   }
 }
 
-function serverProblem(text: string): string | undefined {
-  try {
-    parseServer(text)
-    return undefined
-  } catch (err: unknown) {
-    return err instanceof Error ? err.message : String(err)
-  }
-}
-
 function harakaFolder(): string {
   return process.env['HARAKA'] ?? process.cwd()
 }
@@ -310,19 +300,7 @@ function isHttpOn(plugin: HarakaPlugin): boolean {
 
 function storeFolder(plugin: HarakaPlugin): string {
   const { queue_dir } = plugin.haraka_require('outbound/queue') as { readonly queue_dir: string }
-  return join(dirname(queue_dir), 'tls-policy')
-}
-
-/** Redis as all of Haraka's plugins have it: redis.ini, [server], with what [opts] adds. */
-function redisSettings(plugin: HarakaPlugin): Record<string, string | number | boolean> {
-  const ini = plugin.config.get('redis.ini') as Record<string, Record<string, unknown> | undefined>
-  const settings: Record<string, string | number | boolean> = {}
-  for (const [key, value] of Object.entries({ ...ini['opts'], ...ini['server'] })) {
-    if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
-      settings[key] = value
-    }
-  }
-  return settings
+  return storeFolderBeside(queue_dir)
 }
 
 /** RFC 5321's loop rule, unless the operator delivers to this very machine on purpose. */

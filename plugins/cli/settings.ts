@@ -6,11 +6,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
 import { hostname } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
-import { readConfig } from '../config'
+import { join, resolve } from 'node:path'
 import type { Config } from '../config'
-import { parseServer } from '../dnssec-stub'
 import type { TlsSettings } from '../haraka/types'
+import { readTlsPolicyIni, redisServer, storeFolderBeside } from '../settings'
 import { readCaFile } from '../wiring'
 import { isTrue, mergeIni, parseIni, parseList } from './ini'
 import type { Ini, IniSection, IniValue } from './ini'
@@ -56,9 +55,7 @@ export function isHarakaFolder(folder: string): boolean {
 export function readSettings(folder: string): SettingsResult {
   const file = (name: string) => readIfThere(join(folder, 'config', name))
   const ini = (name: string): Ini => parseIni(file(name))
-  const read = readConfig(mergeIni(parseIni(readIfThere(SHIPPED)), ini('tls-policy.ini')), (text) =>
-    sentenceOf(() => parseServer(text)),
-  )
+  const read = readTlsPolicyIni(mergeIni(parseIni(readIfThere(SHIPPED)), ini('tls-policy.ini')))
   if (!read.ok) return read
   const { config } = read
   let ca: string | undefined
@@ -79,7 +76,7 @@ export function readSettings(folder: string): SettingsResult {
       ca,
       redisIni: redisServer(ini('redis.ini')),
       queueFolder,
-      storeFolder: join(dirname(queueFolder), 'tls-policy'),
+      storeFolder: storeFolderBeside(queueFolder),
       helo: parseList(file('me'))[0] ?? hostname(),
       outbound: {
         enableTls,
@@ -93,15 +90,6 @@ export function readSettings(folder: string): SettingsResult {
       publicIp: textOf(ini('smtp.ini')['main']?.['public_ip']),
     },
   }
-}
-
-/** redis.ini's [server], with what [opts] adds, as all of Haraka's plugins have it. */
-function redisServer(ini: Ini): Record<string, string | number | boolean> {
-  const settings: Record<string, string | number> = {}
-  for (const [key, value] of Object.entries({ ...ini['opts'], ...ini['server'] })) {
-    if (typeof value === 'string' || typeof value === 'number') settings[key] = value
-  }
-  return settings
 }
 
 /** [outbound] over what [main] hands down; key and certificate are files of the config folder. */
