@@ -229,7 +229,7 @@ describe('store in Redis', () => {
     })
     it('an address where nothing answers at all: the same', async () => {
       const silent = net
-        .createServer((socket) => socket.on('error', () => undefined))
+        .createServer((socket) => socket.on('error', () => undefined).resume())
         .listen(0, '127.0.0.1')
       await once(silent, 'listening')
       const { port } = silent.address() as net.AddressInfo
