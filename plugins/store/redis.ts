@@ -90,6 +90,7 @@ export function redisStore(
   subscriber.on('error', () => undefined)
   client.connect().catch(() => undefined)
   subscribe(subscriber, channel, listeners)
+  const heartbeat = keepAlive([client, subscriber])
 
   const ask = <T>(call: (redis: Client) => Promise<T>, ms = DEADLINE): Promise<Stored<T>> =>
     breaker.run(ms, async () => {
@@ -227,7 +228,9 @@ export function redisStore(
       if (closed) return
       closed = true
       listeners.clear()
-      for (const each of [client, subscriber]) if (each.isOpen) each.destroy()
+      clearInterval(heartbeat)
+      leave(client)
+      leave(subscriber)
       await local.close()
     },
   }
@@ -266,6 +269,37 @@ function subscribe(subscriber: Client, channel: string, listeners: Set<ChangeLis
   subscriber.connect().catch(() => undefined)
 }
 
+/** Milliseconds for an attempt to connect that is under way when the store is closed. */
+const LAST_ATTEMPT = 1_000
+
+/**
+ * node-redis finishes opening a socket that it was told to destroy meanwhile, and keeps the connection: it is told when the
+ * attempt is over, one way or the other, or when that takes long.
+ */
+function leave(client: Client): void {
+  const stop = (): void => {
+    clearTimeout(timer)
+    if (client.isOpen) client.destroy()
+  }
+  const timer = setTimeout(stop, LAST_ATTEMPT)
+  if (client.isReady || !client.isOpen) {
+    stop()
+    return
+  }
+  client.once('ready', stop)
+  client.once('error', stop)
+}
+
+/** A dead connection shows only when something is sent over it. Its timer keeps no process alive. */
+function keepAlive(clients: readonly Client[]): NodeJS.Timeout {
+  const beat = setInterval(() => {
+    for (const client of clients) {
+      if (client.isReady) client.sendCommand(['PING']).catch(() => undefined)
+    }
+  }, PING)
+  return beat.unref()
+}
+
 function connectTo(settings: StoreSettings['redis']) {
   const text = (name: string): string | undefined =>
     settings[name] === undefined || settings[name] === '' ? undefined : String(settings[name])
@@ -298,7 +332,6 @@ function connectTo(settings: StoreSettings['redis']) {
     // RESP 2 is spoken by every Redis and by those who imitate it.
     RESP: 2,
     disableOfflineQueue: true,
-    pingInterval: PING,
     commandsQueueMaxLength: 10_000,
   })
 }
