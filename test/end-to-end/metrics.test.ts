@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { expressModules } from '../support/observe-express'
 import { makeCertificate } from '../support/certificates'
 import { type Haraka, type HarakaSettings, harakaVersions, Lab, policyText } from '../support/lab'
 import { type Domain, makeDomain } from '../support/lab/world'
@@ -72,7 +71,6 @@ describe('end to end: metrics', function () {
     })
     settings = {
       plugins: ['tls-policy'],
-      env: { NODE_PATH: expressModules },
       config: {
         'http.ini': `listen=${LISTEN}\n`,
         'tls-policy.ini': `[mta_sts]\nca_file=${lab.caFile}\nfetch_private=true\n`,
