@@ -128,16 +128,20 @@ async function tryHosts(
 ): Promise<Rehearsal | undefined> {
   if (outcome.kind !== 'hosts') return undefined
   const { config, ca, outbound, outboundTls, helo } = settings
-  const contexts = (minVersion: SecureVersion) =>
-    createContextSource(ourSettings(minVersion, ca), { cfg: outboundTls }, {})
-  const strict = contexts(config.tls.minVersion)
-  const lax = contexts(HARAKAS_MIN_VERSION)
+  const contexts = (minVersion: SecureVersion, roots: string | undefined) =>
+    createContextSource(ourSettings(minVersion, roots), { cfg: outboundTls }, {})
+  const sources = {
+    policy: contexts(config.tls.minVersion, ca),
+    // What enforcing would have said is judged by our roots also where Haraka asks for none.
+    opportunistic: contexts(HARAKAS_MIN_VERSION, ca),
+    unaided: contexts(HARAKAS_MIN_VERSION, undefined),
+  }
   return rehearse({
     hosts: outcome.hosts,
     enforce,
     helo,
-    contextFor: (address, level) => (level === 'opportunistic' ? lax : strict).contextFor(address),
-    usesTls: (address) => settings.usesTls(nextHop, address),
+    contextFor: (address, use) => sources[use].contextFor(address),
+    unaidedTls: (host, address) => settings.unaidedTls(nextHop, host, address),
     timeoutMs: outbound.connectTimeoutMs,
     now,
   })

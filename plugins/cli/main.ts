@@ -1,9 +1,13 @@
 #!/usr/bin/env node
 /** `haraka-tls-policy`: what a delivery would do and why, the policies that are kept, and what is wrong with a set-up. */
+import { EXIT } from './report'
 import { run } from './run'
 
 /** Milliseconds for connections to close; what hangs then is cut off. */
 const FAREWELL = 2000
+
+// 0 says that mail is safe: it must be said, and never be what is left when the process ends too early.
+process.exitCode = EXIT.software
 
 // A reader that goes away (`| head`) is no failure.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)

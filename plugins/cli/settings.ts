@@ -9,6 +9,7 @@ import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Config } from '../config'
 import type { TlsSettings } from '../haraka/types'
+import type { UnaidedTls } from '../haraka/unaided'
 import { readTlsPolicyIni, redisServer, storeFolderBeside } from '../settings'
 import { readCaFile } from '../wiring'
 import { isTrue, mergeIni, parseIni, parseList } from './ini'
@@ -31,8 +32,8 @@ export interface Settings {
   }
   /** tls.ini as Haraka's outbound side has it. */
   readonly outboundTls: TlsSettings
-  /** Whether Haraka, left to itself, uses TLS with this address for this domain. */
-  readonly usesTls: (domain: string, address: string) => boolean
+  /** What Haraka, left to itself, does about TLS with an address of a host of this domain. */
+  readonly unaidedTls: (domain: string, host: string, address: string) => UnaidedTls
   /** config/plugins, as it stands there. */
   readonly plugins: readonly string[]
   readonly publicIp: string | undefined
@@ -67,7 +68,6 @@ export function readSettings(folder: string): SettingsResult {
   const queueFolder = resolve(folder, queue ?? 'queue')
   const tls = ini('tls.ini')
   const enableTls = outbound['enable_tls'] === undefined || isTrue(outbound['enable_tls'])
-  const noTls = listOf(tls['outbound']?.['no_tls_hosts'])
   return {
     ok: true,
     settings: {
@@ -84,8 +84,7 @@ export function readSettings(folder: string): SettingsResult {
         connectTimeoutMs: 1000 * (numberOf(outbound['connect_timeout']) || DEFAULT_CONNECT_TIMEOUT),
       },
       outboundTls: outboundTls(tls, folder),
-      usesTls: (domain, address) =>
-        enableTls && !noTls.includes(domain) && !isInList(noTls, address),
+      unaidedTls: unaidedTls(tls['outbound'] ?? {}, enableTls),
       plugins: parseList(file('plugins')),
       publicIp: textOf(ini('smtp.ini')['main']?.['public_ip']),
     },
@@ -106,6 +105,19 @@ function outboundTls(ini: Ini, folder: string): TlsSettings {
     ...pem('cert'),
     ...(ciphers === undefined ? {} : { ciphers }),
     ...(minVersion === undefined ? {} : { minVersion }),
+  }
+}
+
+/** In the order in which Haraka asks: force_tls_hosts first. */
+function unaidedTls(outbound: IniSection, enableTls: boolean): Settings['unaidedTls'] {
+  const never = listOf(outbound['no_tls_hosts'])
+  const forced = listOf(outbound['force_tls_hosts'])
+  return (domain, host, address) => {
+    if ([domain, host].some((name) => forced.includes(name)) || isInList(forced, address)) {
+      return enableTls ? 'forced' : 'impossible'
+    }
+    if (!enableTls || never.includes(domain) || isInList(never, address)) return 'never'
+    return 'offered'
   }
 }
 

@@ -1,21 +1,21 @@
 /**
  * A delivery attempt up to, and without, MAIL FROM: hosts and addresses in the order of the plan, the same pre-flight, EHLO once
- * more inside TLS, QUIT. For hosts that demand TLS the rules are the delivery's own code; for the others they are what
- * Haraka's outbound code does by itself (hmail.js, the same in 3.1.6 to 3.3.4), written down here once.
+ * more inside TLS, QUIT. For hosts that demand TLS the rules are the delivery's own code; for the others they are Haraka's
+ * (unaided.ts).
  * It promises that no envelope is sent, that every connection is closed, and that it ends. The network
  * cannot make it reject.
  */
 import type { SecureContext, TLSSocket } from 'node:tls'
 import { judge } from '../delivery/judge'
 import { demandsTls } from '../delivery/types'
-import type { PlannedHost, Requirement, SuccessReason, Verdict } from '../delivery/types'
-import type { ReasonCode } from '../observe/reasons'
+import type { PlannedHost, Requirement, Verdict } from '../delivery/types'
 import { preflight } from './preflight'
 import type { HandshakeEvidence, PreflightResult } from './preflight'
 import { ReplyReader } from './reply-reader'
-import type { Reply } from './reply-reader'
 import { connectStandalone } from './standalone-socket'
 import type { Connected, StandaloneOptions } from './standalone-socket'
+import { afterTls, unaidedRequirement, unaidedResult } from './unaided'
+import type { Inside, TrialResult, UnaidedTls } from './unaided'
 
 export interface RehearsalOptions {
   /** In the order of trial, as in the plan. */
@@ -24,32 +24,19 @@ export interface RehearsalOptions {
   readonly enforce: boolean
   /** What EHLO says. */
   readonly helo: string
-  readonly contextFor: (address: string, requirement: Requirement['level']) => SecureContext
-  /** Whether Haraka, left to itself, uses TLS with this address (outbound.ini enable_tls, tls.ini no_tls_hosts). */
-  readonly usesTls: (address: string) => boolean
+  /** `policy`: where a policy is enforced or looked at. `unaided`: where Haraka itself demands a certificate. */
+  readonly contextFor: (
+    address: string,
+    use: 'policy' | 'opportunistic' | 'unaided',
+  ) => SecureContext
+  /** What Haraka, left to itself, does about TLS with this address. */
+  readonly unaidedTls: (host: string, address: string) => UnaidedTls
   /** Haraka's connect_timeout in milliseconds. */
   readonly timeoutMs: number
   readonly now: () => Date
   /** Default: a TCP connection. */
   readonly connect?: (options: StandaloneOptions) => Promise<Connected>
 }
-
-/** What a trial of one address means for the attempt. */
-export type TrialResult =
-  | {
-      readonly kind: 'delivers'
-      readonly verdict: 'verified' | 'trusted' | 'encrypted' | 'cleartext'
-      readonly reason: SuccessReason
-      readonly detail: string
-    }
-  /** The next address or host has its turn. */
-  | { readonly kind: 'next'; readonly reason: ReasonCode; readonly detail: string }
-  /** Haraka tries no other host. */
-  | {
-      readonly kind: 'deferred' | 'bounced'
-      readonly reason: ReasonCode
-      readonly detail: string
-    }
 
 export interface Trial {
   readonly planned: PlannedHost
@@ -106,7 +93,8 @@ async function tryAddress(
   const { requirement, port, host } = planned
   const { timeoutMs, enforce, connect = connectStandalone } = options
   const strict = enforce && demandsTls(requirement) ? requirement : undefined
-  const context = options.contextFor(address, strict?.level ?? 'opportunistic')
+  const tls = options.unaidedTls(host, address)
+  const context = options.contextFor(address, strict ? 'policy' : contextUse(tls))
   const connected = await connect({ address, port, timeoutMs })
   if (!connected.ok) {
     const { detail } = connected
@@ -117,7 +105,7 @@ async function tryAddress(
   }
   let evidence: HandshakeEvidence | undefined
   const met = await preflight(connected.socket, {
-    requirement: strict ?? { level: 'encrypt', sni: sniOf(host), reason: 'operator-encrypt' },
+    requirement: strict ?? unaidedRequirement(host, tls),
     helo: options.helo,
     context,
     timeoutMs: timeoutMs * PREFLIGHT_STAGES,
@@ -127,9 +115,8 @@ async function tryAddress(
     },
   })
   const inside = met.ok ? await greetInside(met, options) : undefined
-  const result = strict
-    ? strictResult(met, inside)
-    : laxResult(met, inside, planned, options.usesTls(address))
+  const reason = requirement.level === 'opportunistic' ? requirement.reason : 'not-covered'
+  const result = strict ? strictResult(met, inside) : unaidedResult(met, inside, reason, tls)
   return {
     planned,
     address,
@@ -139,79 +126,14 @@ async function tryAddress(
   }
 }
 
-/** SNI is a host name, never an address (RFC 6066 §3). */
-function sniOf(host: string): string | undefined {
-  return /^[0-9.]+$|:/.test(host) ? undefined : host
+function contextUse(tls: UnaidedTls): 'opportunistic' | 'unaided' {
+  return tls === 'forced' ? 'unaided' : 'opportunistic'
 }
 
 function strictResult(met: PreflightResult, inside: Inside | undefined): TrialResult {
   if (!met.ok) return { kind: 'next', reason: met.reason, detail: met.detail }
   return afterTls(inside) ?? { kind: 'delivers', ...met.verdict }
 }
-
-/** What Haraka makes of a session without any demand. */
-function laxResult(
-  met: PreflightResult,
-  inside: Inside | undefined,
-  { requirement }: PlannedHost,
-  usesTls: boolean,
-): TrialResult {
-  const reason = requirement.level === 'opportunistic' ? requirement.reason : 'not-covered'
-  if (!met.ok && met.reason === 'greeting-refused') return refusedByReply(met)
-  if (!usesTls && reachedStartTls(met)) {
-    return {
-      kind: 'delivers',
-      verdict: 'cleartext',
-      reason,
-      detail: 'outbound.ini or tls.ini keeps Haraka from using TLS with this host',
-    }
-  }
-  if (met.ok) {
-    const { protocol, cipher } = met
-    const detail = `${protocol} ${cipher}, nobody authenticated`
-    return afterTls(inside) ?? { kind: 'delivers', verdict: 'encrypted', reason, detail }
-  }
-  const { detail, code } = met
-  if (met.reason === 'starttls-refused') return refusedByReply(met)
-  if (met.reason === 'smtp-malformed-reply') return { kind: 'bounced', reason: met.reason, detail }
-  if (met.reason !== 'starttls-not-offered') return { kind: 'next', reason: met.reason, detail }
-  // Refused with 5xx, EHLO is followed by HELO.
-  return code !== undefined && code < 500
-    ? refusedByReply(met)
-    : { kind: 'delivers', verdict: 'cleartext', reason, detail }
-}
-
-function reachedStartTls(met: PreflightResult): boolean {
-  return met.ok || /^(starttls-|tls-)/.test(met.reason)
-}
-
-function refusedByReply(met: Extract<PreflightResult, { ok: false }>): TrialResult {
-  const { reason, detail, code = 400 } = met
-  return { kind: code >= 500 ? 'bounced' : 'deferred', reason, detail }
-}
-
-/** Undefined where Haraka would go on to MAIL FROM. */
-function afterTls(inside: Inside | undefined): TrialResult | undefined {
-  switch (inside?.kind) {
-    case 'lost':
-      return { kind: 'next', reason: 'tls-lost', detail: inside.detail }
-    case 'malformed':
-      return { kind: 'bounced', reason: 'smtp-malformed-reply', detail: inside.detail }
-    case 'reply': {
-      const { code, lines } = inside.reply
-      // 5xx is followed by HELO, inside TLS.
-      if (code < 300 || code >= 500) return undefined
-      const detail = `EHLO inside TLS was answered "${code} ${lines.join(' ')}"`.slice(0, 300)
-      return { kind: 'deferred', reason: 'greeting-refused', detail }
-    }
-    case undefined:
-      return undefined
-  }
-}
-
-type Inside =
-  | { readonly kind: 'reply'; readonly reply: Reply }
-  | { readonly kind: 'lost' | 'malformed'; readonly detail: string }
 
 /** EHLO is what Haraka says next inside TLS; a server that is gone by then took nothing. */
 async function greetInside(

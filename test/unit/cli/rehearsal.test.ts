@@ -74,7 +74,7 @@ describe('a rehearsed delivery', () => {
       enforce: true,
       helo: 'me.test',
       contextFor: () => createSecureContext({ ca: certificate.pem }),
-      usesTls: () => true,
+      unaidedTls: () => 'offered',
       timeoutMs: 200,
       now: () => new Date(),
       ...options,
@@ -163,10 +163,39 @@ describe('a rehearsed delivery', () => {
 
   it('where Haraka uses no TLS, an opportunistic host gets cleartext', async () => {
     const { trials } = await rehearsal([host(await serve(honest), opportunistic)], {
-      usesTls: () => false,
+      unaidedTls: () => 'never',
     })
     const result = trials[0]?.result
     assert.ok(result?.kind === 'delivers' && result.verdict === 'cleartext')
+  })
+
+  const forced: readonly (readonly [string, Answers, string, string])[] = [
+    ['has a certificate of a trusted CA', honest, 'delivers', 'no-policy'],
+    ['offers no TLS', { ...honest, EHLO: '250 mx.test\r\n' }, 'deferred', 'starttls-not-offered'],
+    [
+      'refuses STARTTLS for now',
+      { ...honest, STARTTLS: '454 no\r\n' },
+      'deferred',
+      'starttls-refused',
+    ],
+  ]
+  for (const [title, answers, kind, reason] of forced) {
+    it(`force_tls_hosts; a server that ${title}: ${kind}, ${reason}`, async () => {
+      const { trials } = await rehearsal([host(await serve(answers), opportunistic)], {
+        unaidedTls: () => 'forced',
+      })
+      assert.equal(trials[0]?.result.kind, kind)
+      assert.equal(trials[0].result.reason, reason)
+    })
+  }
+
+  it('force_tls_hosts; a server with a certificate of nobody: next', async () => {
+    const { trials } = await rehearsal([host(await serve(honest), opportunistic)], {
+      unaidedTls: () => 'forced',
+      contextFor: () => createSecureContext({}),
+    })
+    assert.equal(trials[0]?.result.kind, 'next')
+    assert.equal(trials[0].result.reason, 'pkix-untrusted')
   })
 
   it('only observed: Haraka would deliver, and what enforcing would have said stands beside it', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { PlannedHost, PlanOutcome, Requirement } from '../../../plugins/delivery/types'
-import type { Rehearsal, Trial, TrialResult } from '../../../plugins/haraka/rehearsal'
+import type { Rehearsal, Trial } from '../../../plugins/haraka/rehearsal'
+import type { TrialResult } from '../../../plugins/haraka/unaided'
 import { createRefresh } from '../../../plugins/mta-sts/refresh'
 import { memoryStore } from '../../../plugins/store/memory'
 import { conclude, exitCodeOf, reportHost, reportPolicy } from '../../../plugins/cli/report'

@@ -74,17 +74,48 @@ describe('settings of a Haraka folder', () => {
     assert.deepEqual(redisIni, { host: 'r.example', db: 3 })
   })
 
-  it('tls.ini: what Haraka leaves without TLS', () => {
-    const { usesTls } = read({
-      'tls.ini':
-        '[outbound]\nno_tls_hosts[]=192.0.2.1\nno_tls_hosts[]=198.51.100.0/24\n' +
-        'no_tls_hosts[]=plain.example\nno_tls_hosts[]=2001:db8::/32\nno_tls_hosts[]=1.2.3.4/99\n',
+  it('tls.ini: what Haraka leaves without TLS, and where it demands TLS', () => {
+    const { unaidedTls } = read({
+      'tls.ini': [
+        '[outbound]',
+        'no_tls_hosts[]=192.0.2.1',
+        'no_tls_hosts[]=198.51.100.0/24',
+        'no_tls_hosts[]=plain.example',
+        'no_tls_hosts[]=2001:db8::/32',
+        'no_tls_hosts[]=1.2.3.4/99',
+        'force_tls_hosts[]=mx.safe.example',
+        'force_tls_hosts[]=safe.example',
+        'force_tls_hosts[]=192.0.2.128/25',
+        '',
+      ].join('\n'),
     })
-    assert.equal(usesTls('x.example', '192.0.2.1'), false)
-    assert.equal(usesTls('x.example', '198.51.100.77'), false)
-    assert.equal(usesTls('x.example', '2001:db8::1'), false)
-    assert.equal(usesTls('plain.example', '192.0.2.2'), false)
-    assert.equal(usesTls('x.example', '192.0.2.2'), true)
+    const cases = [
+      ['x.example', 'mx.x.example', '192.0.2.1', 'never'],
+      ['x.example', 'mx.x.example', '198.51.100.77', 'never'],
+      ['x.example', 'mx.x.example', '2001:db8::1', 'never'],
+      ['plain.example', 'mx.x.example', '192.0.2.2', 'never'],
+      ['x.example', 'mx.x.example', '192.0.2.2', 'offered'],
+      ['x.example', 'plain.example', '192.0.2.2', 'offered'],
+      ['x.example', 'mx.safe.example', '192.0.2.1', 'forced'],
+      ['safe.example', 'mx.x.example', '192.0.2.2', 'forced'],
+      ['x.example', 'mx.x.example', '192.0.2.130', 'forced'],
+    ] as const
+    for (const [domain, host, address, expected] of cases) {
+      assert.equal(unaidedTls(domain, host, address), expected, `${domain} ${host} ${address}`)
+    }
+  })
+
+  it('enable_tls=false: no TLS for anybody', () => {
+    const { unaidedTls } = read({ 'outbound.ini': 'enable_tls=false\n' })
+    assert.equal(unaidedTls('x.example', 'mx.x.example', '192.0.2.2'), 'never')
+  })
+
+  it('enable_tls=false where TLS is forced: no delivery', () => {
+    const { unaidedTls } = read({
+      'outbound.ini': 'enable_tls=false\n',
+      'tls.ini': '[outbound]\nforce_tls_hosts[]=x.example\n',
+    })
+    assert.equal(unaidedTls('x.example', 'mx.x.example', '192.0.2.2'), 'impossible')
   })
 
   it('tls.ini: [outbound] over [main]; key and certificate are files of config/', () => {
