@@ -12,6 +12,11 @@ const TYPE_NSEC = 47
 const TYPE_NSEC3 = 50
 /** RFC 9276 §3.2: zones with more are not taken for secure by anybody. */
 const MAX_ITERATIONS = 500
+/**
+ * Rounds of SHA-1 for one reply, a few milliseconds: a zone's records share salt and iterations, and a name of ten labels
+ * passes with the most iterations. A zone made to burn time must not hold up everybody's mail (RFC 5155 §12.3).
+ */
+const MAX_ROUNDS = 6_000
 const BASE32HEX = '0123456789abcdefghijklmnopqrstuv'
 
 /**
@@ -22,9 +27,11 @@ const BASE32HEX = '0123456789abcdefghijklmnopqrstuv'
  */
 export function provesExistence(message: Message, name: string): boolean {
   if (name.includes('\\')) return true
+  const names = namesThatWouldAnswer(name)
+  const hash = nsec3Hasher()
   try {
     return message.authorities.some(
-      (record) => record.type === 'other' && contradicts(record, name),
+      (record) => record.type === 'other' && contradicts(record, name, names, hash),
     )
   } catch (error: unknown) {
     if (error instanceof Malformed || error instanceof RangeError) return true
@@ -34,11 +41,17 @@ export function provesExistence(message: Message, name: string): boolean {
 
 type Other = Extract<ResourceRecord, { type: 'other' }>
 
-function contradicts(record: Other, name: string): boolean {
+/** @param names the name itself, and the wildcards that could stand for it */
+function contradicts(
+  record: Other,
+  name: string,
+  names: readonly string[],
+  hashOf: Nsec3Hash,
+): boolean {
   if (record.code === TYPE_NSEC) {
     const { name: next } = readName(record.rdata, 0)
     const isEmptyNonTerminal = next !== name && isWithin(next, name)
-    return isEmptyNonTerminal || namesThatWouldAnswer(name).includes(record.name)
+    return isEmptyNonTerminal || names.includes(record.name)
   }
   if (record.code === TYPE_NSEC3) {
     const iterations = record.rdata.readUInt16BE(2)
@@ -46,9 +59,9 @@ function contradicts(record: Other, name: string): boolean {
     const salt = record.rdata.subarray(5, 5 + record.rdata.readUInt8(4))
     const [hash] = record.name.split('.', 1)
     const zone = record.name.slice((hash ?? '').length + 1)
-    return namesThatWouldAnswer(name)
+    return names
       .filter((one) => isWithin(one, zone))
-      .some((one) => nsec3Hash(one, salt, iterations) === hash)
+      .some((one) => hashOf(one, salt, iterations) === hash)
   }
   return false
 }
@@ -57,6 +70,24 @@ function contradicts(record: Other, name: string): boolean {
 function namesThatWouldAnswer(name: string): string[] {
   const labels = name.split('.')
   return [name, ...labels.map((_, n) => ['*', ...labels.slice(n + 1)].join('.'))]
+}
+
+type Nsec3Hash = (name: string, salt: Buffer, iterations: number) => string
+
+/** Hashes each name once for the same salt and iterations, and so many rounds in all; past them it throws Malformed. */
+function nsec3Hasher(): Nsec3Hash {
+  const known = new Map<string, string>()
+  let roundsLeft = MAX_ROUNDS
+  return (name, salt, iterations) => {
+    const key = `${iterations} ${salt.toString('hex')} ${name}`
+    const kept = known.get(key)
+    if (kept !== undefined) return kept
+    roundsLeft -= iterations + 1
+    if (roundsLeft < 0) throw new Malformed('too many rounds of hashing')
+    const hash = nsec3Hash(name, salt, iterations)
+    known.set(key, hash)
+    return hash
+  }
 }
 
 /** RFC 5155 §5, as base32hex text. */
