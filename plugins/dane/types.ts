@@ -44,6 +44,7 @@ export type DaneFailureReason =
   | 'dane-ta-not-yet-valid'
   | 'dane-ta-chain-invalid'
   | 'dane-no-certificate'
+  | 'dane-key-too-weak'
 
 export type DaneVerdict =
   | {

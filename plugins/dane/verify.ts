@@ -12,6 +12,7 @@ import { readProfile, readPublicKeyInfo } from '../x509/certificate'
 import { findPath, shownSubject, type PathFlaw } from '../x509/chain'
 import { commonNames } from '../x509/distinguished-name'
 import { matchDnsId, presentedNames } from '../x509/names'
+import { hasBreakableKey } from '../x509/strength'
 import { presentRecord, readCertificate, readKey } from './tlsa'
 import type { DaneFailureReason, DaneVerdict, TlsaRecord } from './types'
 
@@ -38,6 +39,9 @@ export function verifyDane(question: DaneQuestion): DaneVerdict {
   const endEntity = question.records.find(
     (record) => record.usage === 3 && associations.fit(leaf, record),
   )
+  if (endEntity !== undefined && hasBreakableKey(leaf)) {
+    return failure('dane-key-too-weak', 'the key of the server certificate has less than 1024 bits')
+  }
   if (endEntity !== undefined) return { ok: true, record: endEntity, depth: 0 }
   const anchors = question.records.filter(({ usage }) => usage === 2)
   return anchors.length === 0

@@ -6,6 +6,7 @@
 import type { DestinationRule } from '../config'
 import { referenceIdentifiers } from '../dane/discovery'
 import type { TlsaVerdict } from '../dane/types'
+import type { Failure } from '../dnssec-stub/types'
 import { matchesMx } from '../mta-sts/match'
 import type { KnownPolicy } from '../mta-sts/types'
 import type {
@@ -51,7 +52,7 @@ function decideOutcome(facts: Facts, rules: Rules, random: () => number): PlanOu
   const { mx } = facts
   switch (mx.kind) {
     case 'failed':
-      return { kind: 'defer', reason: 'mx-lookup-failed', detail: mx.failure.detail }
+      return { kind: 'defer', reason: 'mx-lookup-failed', detail: inWords(mx.failure) }
     case 'nxdomain':
       return { kind: 'bounce', reason: 'no-such-domain', detail: `${facts.nextHop} does not exist` }
     case 'null-mx':
@@ -104,8 +105,7 @@ function planHost(host: HostFacts, facts: Facts, rules: Rules): PlannedHost {
 
 function decideHost(host: HostFacts, facts: Facts, rules: Rules): Decided {
   if (host.addresses.kind === 'failed') {
-    const { detail } = host.addresses.failure
-    return refuse('none', 'address-lookup-failed', detail)
+    return refuse('none', 'address-lookup-failed', inWords(host.addresses.failure))
   }
   if (host.addresses.kind === 'none') {
     return refuse('none', 'no-address', `${host.host} has no address`)
@@ -250,8 +250,26 @@ function whyOpportunistic({ sts }: Facts): 'no-policy' | 'sts-testing' | 'sts-no
   return sts.known.policy.mode === 'testing' ? 'sts-testing' : 'sts-none'
 }
 
+/**
+ * The operator's tls.ini demands authenticated TLS for a host (force_tls_hosts): what the policies ask is raised to that, where it
+ * is less. DANE that authenticates is not less, and hosts without policy are left to Haraka, which sees to it itself.
+ */
+export function raiseToOperatorsFloor(planned: PlannedHost, mxSecure: boolean): PlannedHost {
+  if (planned.requirement.level !== 'encrypt') return planned
+  return {
+    ...planned,
+    policy: 'operator',
+    requirement: {
+      level: 'authenticate',
+      sni: planned.host,
+      pkix: { host: planned.host, patterns: [], by: 'operator' },
+      success: mxSecure ? 'verified' : 'trusted',
+    },
+  }
+}
+
 /** May success through this host be called secure delivery to the next-hop domain (RFC 7672 §2.2.1)? */
-function mxIsSecure({ mx }: Facts): boolean {
+export function mxIsSecure({ mx }: Facts): boolean {
   switch (mx.kind) {
     case 'mx':
     case 'implicit':
@@ -275,7 +293,11 @@ function sniFor(host: string): string | undefined {
 }
 
 function describeTlsaFailure(tlsa: Extract<TlsaVerdict, { kind: 'failed' }>): string {
-  return `TLSA lookup of ${tlsa.name} failed: ${tlsa.failure.detail}`
+  return `TLSA lookup of ${tlsa.name} failed: ${inWords(tlsa.failure)}`
+}
+
+function inWords({ cause, detail }: Failure): string {
+  return cause === 'aborted' ? 'no answer within dns.deadline' : detail
 }
 
 function describeUnusable(

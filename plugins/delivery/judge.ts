@@ -44,15 +44,21 @@ export function judge(
   }
   return {
     verdict: requirement.success,
-    reason: successReason(byDane?.usage, byPkix !== undefined),
+    reason: successReason(byDane?.usage, pkix),
     detail: passed.map(({ detail }) => detail).join('; '),
   }
 }
 
 function successReason(
   usage: 2 | 3 | undefined,
-  pkix: boolean,
-): 'dane-ee-matched' | 'dane-ta-matched' | 'sts-matched' | 'dane-and-sts-matched' {
+  pkix: PkixDemand | undefined,
+):
+  | 'dane-ee-matched'
+  | 'dane-ta-matched'
+  | 'sts-matched'
+  | 'dane-and-sts-matched'
+  | 'operator-matched' {
+  if (pkix?.by === 'operator') return 'operator-matched'
   if (usage === undefined) return 'sts-matched'
   if (pkix) return 'dane-and-sts-matched'
   return usage === 3 ? 'dane-ee-matched' : 'dane-ta-matched'

@@ -48,6 +48,7 @@ export type SuccessReason =
   | 'dane-ta-matched'
   | 'sts-matched'
   | 'dane-and-sts-matched'
+  | 'operator-matched'
   | 'tls-unauthenticated'
   | 'operator-encrypt'
   | 'no-policy'
@@ -103,6 +104,8 @@ export interface PkixDemand {
   readonly host: string
   /** The policy's patterns, for the operator. */
   readonly patterns: readonly string[]
+  /** Set where no MTA-STS policy demands it but the sender's own tls.ini (force_tls_hosts). */
+  readonly by?: 'operator'
 }
 
 export type Requirement =

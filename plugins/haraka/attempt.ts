@@ -41,7 +41,12 @@ export type PlannedAttempt = Extract<Attempt, { kind: 'planned' }>
 export const MARK: unique symbol = Symbol('tls-policy')
 
 export type Mark =
-  | { readonly kind: 'planned'; readonly attempt: PlannedAttempt; readonly planned: PlannedHost }
+  | {
+      readonly kind: 'planned'
+      readonly attempt: PlannedAttempt
+      readonly planned: PlannedHost
+      readonly mxSecure: boolean
+    }
   | { readonly kind: 'untouched' }
   | { readonly kind: 'watched'; readonly plan: Promise<Plan> }
 

@@ -5,6 +5,7 @@
  */
 import { isIP } from 'node:net'
 import { cont, deny, denysoft, ok } from 'haraka-constants'
+import { mxIsSecure, raiseToOperatorsFloor } from '../delivery/decide'
 import type { Planner, Treatment } from '../delivery/planner'
 import type { PlanReason, Plan, PlannedHost, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
@@ -115,7 +116,9 @@ export function createControl(options: ControlOptions): Control {
         giveUp(hmail, attempt, (text) => hmail.temp_fail(text))
         return
       case 'hosts': {
-        const list = outcome.hosts.flatMap((planned) => entriesFor(hmail, attempt, planned, {}))
+        const list = outcome.hosts.flatMap((planned) =>
+          entriesFor(hmail, { attempt, planned, mxSecure: mxIsSecure(plan.facts) }, {}),
+        )
         await goOn(hmail, attempt, list)
       }
     }
@@ -151,7 +154,9 @@ export function createControl(options: ControlOptions): Control {
     const list = routes.flatMap(({ mx, plan, mark }) => {
       if (mark) return [marked(mx, mark)]
       if (plan?.outcome.kind !== 'hosts') return []
-      return plan.outcome.hosts.flatMap((planned) => entriesFor(hmail, attempt, planned, mx))
+      return plan.outcome.hosts.flatMap((planned) =>
+        entriesFor(hmail, { attempt, planned, mxSecure: mxIsSecure(plan.facts) }, mx),
+      )
     })
     await goOn(hmail, attempt, list)
   }
@@ -176,10 +181,10 @@ export function createControl(options: ControlOptions): Control {
 
   function entriesFor(
     hmail: HMailItem,
-    attempt: PlannedAttempt,
-    planned: PlannedHost,
+    mark: Omit<Extract<Mark, { kind: 'planned' }>, 'kind'>,
     template: HarakaMx,
   ): readonly HarakaMx[] {
+    const { attempt, planned } = mark
     const { host, requirement, policy, port, preference } = planned
     if (requirement.level === 'refuse') {
       const { reason, detail } = requirement
@@ -195,15 +200,20 @@ export function createControl(options: ControlOptions): Control {
         ...(isIP(host) === 0 ? { from_dns: host } : {}),
         port,
       })
-      return marked(entry, { kind: 'planned', attempt, planned })
+      return marked(entry, { kind: 'planned', ...mark })
     })
   }
 
   function getForceTls(hmail: HMailItem, mx: MarkedMx, original: () => boolean): boolean {
     owners.set(mx, hmail)
+    const forced = original()
+    const mark = mx[MARK]
+    if (forced && mark?.kind === 'planned') {
+      mx[MARK] = { ...mark, planned: raiseToOperatorsFloor(mark.planned, mark.mxSecure) }
+    }
     const requirement = requirementOf(hmail, mx)
     // Where TLS is owed, Haraka's own guard against cleartext is the second lock on the same door.
-    return requirement === 'none' || requirement?.level === 'opportunistic' ? original() : true
+    return requirement === 'none' || requirement?.level === 'opportunistic' ? forced : true
   }
 
   /** `none`: the plugin has no business with the entry. `undefined`: nothing was ever decided about it. */

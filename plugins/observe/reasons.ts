@@ -50,6 +50,13 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     sender: NOTHING,
     receiver: NOTHING,
   },
+  'operator-matched': {
+    meaning:
+      'tls.ini demands authenticated TLS (force_tls_hosts), and the certificate is valid for the host.',
+    rfc: 'RFC 7672 section 2.2',
+    sender: NOTHING,
+    receiver: NOTHING,
+  },
   'tls-unauthenticated': {
     meaning:
       'TLS was mandatory because the host has TLSA records, but none that could authenticate it.',
@@ -302,6 +309,13 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     status: '7.5',
     sender: EXCEPTION,
     receiver: 'Mend the TLS settings of the mail server.',
+  },
+  'dane-key-too-weak': {
+    meaning: 'The server certificate matches, but its key is so short that it proves nothing.',
+    rfc: 'RFC 7672 section 3.1.1',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Use an RSA key of 2048 bits or an EC key, and publish its TLSA record.',
   },
   'pkix-untrusted': {
     meaning: 'The certificate does not chain to a trusted root.',

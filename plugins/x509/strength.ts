@@ -8,6 +8,8 @@ import { readElement, readElements, readSequence, TAG } from './der'
 
 const LEAST_MODULUS_BITS = 2048
 const LEAST_CURVE_BITS = 224
+/** Below this, anybody with patience has the private key. */
+const LEAST_BELIEVABLE_MODULUS_BITS = 1024
 
 const RSASSA_PSS = '2a864886f70d01010a'
 const SHA1 = '2b0e03021a'
@@ -48,6 +50,20 @@ export function hasStrongKey(certificate: X509Certificate): boolean {
     }
   } catch {
     return false
+  }
+}
+
+/**
+ * True for a key that proves nothing about who holds it: RSA below 1024 bits. For DANE-EE, where the records' owner vouches for
+ * the very key; TLS libraries refuse such keys, but only where they verify a chain.
+ */
+export function hasBreakableKey(certificate: X509Certificate): boolean {
+  try {
+    const { asymmetricKeyType, asymmetricKeyDetails } = certificate.publicKey
+    if (asymmetricKeyType !== 'rsa' && asymmetricKeyType !== 'rsa-pss') return false
+    return (asymmetricKeyDetails?.modulusLength ?? 0) < LEAST_BELIEVABLE_MODULUS_BITS
+  } catch {
+    return true
   }
 }
 

@@ -531,6 +531,17 @@ describe('end to end: records, TLS and sessions', function () {
       assert.equal(outcome.dsn.status, '4.7.5')
     })
 
+    it('VER-07 a key that the TLS library refuses only where it verifies chains: deferred as well', async () => {
+      const key = generateKeyPairSync('rsa', { modulusLength: 768 }).privateKey
+      const { outcome } = await deliverTo(
+        'weaker.test',
+        { tls: { ciphers: 'ALL:@SECLEVEL=0' } },
+        { certificate: makeCertificate({ key }) },
+      )
+      assert.ok(outcome.kind === 'deferred', JSON.stringify(outcome))
+      assert.equal(outcome.dsn.status, '4.7.5')
+    })
+
     it('STLS-11 what EHLO offers before TLS is forgotten, what it offers inside TLS is used', async () => {
       const mail = { from: 'sender@bücher.test', parameters: 'SMTPUTF8' }
       const before = await deliverTo(

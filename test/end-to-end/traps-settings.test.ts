@@ -221,3 +221,47 @@ describe('end to end: client certificates and rejectUnauthorized of tls.ini', fu
     })
   }
 })
+
+describe('end to end: hosts that the operator forces TLS on', function () {
+  this.timeout(60_000)
+  let lab: Lab
+
+  before(async () => {
+    lab = await Lab.start()
+  })
+  after(() => lab.stop())
+
+  it('no policy of the receiver lowers what force_tls_hosts demands', async () => {
+    // Unusable TLSA records alone ask for TLS and no certificate; the operator asks for one.
+    const unusable = [[1, 1, 1] as const]
+    const wrong = makeCertificate({ subject: 'other.test', san: ['other.test'] })
+    const bad = await makeDomain(lab, 'forced-bad.test', {
+      hosts: [{ certificate: wrong, tlsa: unusable }],
+    })
+    const good = await makeDomain(lab, 'forced-good.test', { hosts: [{ tlsa: unusable }] })
+    const free = await makeDomain(lab, 'free.test', {
+      hosts: [{ certificate: wrong, tlsa: unusable }],
+    })
+    const dane = await makeDomain(lab, 'forced-dane.test', {
+      hosts: [{ certificate: wrong, tlsa: [DANE_EE] }],
+    })
+    const names = [bad, good, dane].map(({ name }) => `force_tls_hosts[]=${name}`)
+    const haraka = await lab.haraka({
+      plugins: ['tls-policy'],
+      config: {
+        'tls.ini': `key=\ncert=\n[outbound]\n${names.join('\n')}\n`,
+        'tls-policy.ini': `[mta_sts]\nca_file=${lab.caFile}\n`,
+      },
+    })
+    const refused = await haraka.deliver(bad.recipient)
+    assertDeferred(refused, '4.7.5')
+    assertNothingLeaked(bad.hosts[0])
+    for (const domain of [good, free, dane]) {
+      const outcome = await haraka.deliver(domain.recipient)
+      assert.ok(outcome.kind === 'delivered' && outcome.tls, JSON.stringify(outcome))
+    }
+    await haraka.waitForLine('the verdict', /domain=forced-good\.test .*reason=operator-matched/)
+    await haraka.waitForLine('the verdict', /domain=forced-dane\.test .*reason=dane-ee-matched/)
+    await haraka.stop()
+  })
+})

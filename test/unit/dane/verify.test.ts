@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
 import { X509Certificate } from 'node:crypto'
 import fc from 'fast-check'
 import { judgeRecords } from '../../../plugins/dane/tlsa'
@@ -123,6 +124,16 @@ const END_ENTITY: readonly Case[] = [
     scene: endEntity({
       extensions: [{ oid: '1.2.3.4', critical: true, value: Buffer.from('30ff', 'hex') }],
     }),
+    expected: 0,
+  },
+  {
+    title: 'VER-07 DANE-EE believes no key that can be broken',
+    scene: endEntity({ key: generateKeyPairSync('rsa', { modulusLength: 768 }).privateKey }),
+    expected: 'dane-key-too-weak',
+  },
+  {
+    title: 'VER-07 DANE-EE believes the shortest key that TLS libraries take',
+    scene: endEntity({ key: 'rsa1024' }),
     expected: 0,
   },
   {

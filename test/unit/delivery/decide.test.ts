@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { decide } from '../../../plugins/delivery/decide'
+import { decide, raiseToOperatorsFloor } from '../../../plugins/delivery/decide'
 import type { Rules } from '../../../plugins/delivery/decide'
 import type { Facts, PlannedHost, Requirement } from '../../../plugins/delivery/types'
 import { facts, host, policy, rules, secureMx, servfail, tlsa } from '../../support/facts'
@@ -257,6 +257,34 @@ describe('decide: what the operator says', () => {
     assert.equal(word(only(facts({ sts: policy('enforce') }), off).requirement), 'tls-switched-off')
     assert.equal(word(only(facts(), off).requirement), 'opportunistic')
   })
+})
+
+describe('raiseToOperatorsFloor', () => {
+  const unusable = facts({ hosts: [host({ tlsa: tlsa.unusable })] })
+
+  it('TLS without a certificate becomes TLS with one, where tls.ini demands that', () => {
+    const { requirement } = raiseToOperatorsFloor(only(unusable), true)
+    assert.ok(requirement.level === 'authenticate')
+    assert.deepEqual(requirement.pkix, { host: 'mx1.rcpt.test', patterns: [], by: 'operator' })
+    assert.equal(requirement.success, 'verified')
+  })
+
+  it('DNS-16 behind an insecure MX that is trusted, never verified', () => {
+    const { requirement } = raiseToOperatorsFloor(only(unusable), false)
+    assert.ok(requirement.level === 'authenticate' && requirement.success === 'trusted')
+  })
+
+  for (const [title, given] of [
+    ['DANE', facts({ hosts: [host({ tlsa: tlsa.usable })] })],
+    ['MTA-STS', facts({ sts: policy('enforce') })],
+    ['no policy', facts()],
+    ['a host that is refused', facts({ hosts: [host({ tlsa: tlsa.failed })] })],
+  ] as const) {
+    it(`${title} stays as it is`, () => {
+      const planned = only(given)
+      assert.equal(raiseToOperatorsFloor(planned, true), planned)
+    })
+  }
 })
 
 describe('decide: strictness only rises', () => {
