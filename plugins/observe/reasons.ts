@@ -52,7 +52,7 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
   },
   'operator-matched': {
     meaning:
-      'tls.ini demands authenticated TLS (force_tls_hosts), and the certificate is valid for the host.',
+      'Your tls.ini demands authenticated TLS (force_tls_hosts), and the certificate is valid for the host.',
     rfc: 'RFC 7672 section 2.2',
     sender: NOTHING,
     receiver: NOTHING,
