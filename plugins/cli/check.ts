@@ -5,6 +5,7 @@
 import { isIP } from 'node:net'
 import type { SecureVersion } from 'node:tls'
 import { ruleFor } from '../config'
+import { mxIsSecure } from '../delivery/decide'
 import { nextHopDomain, treatmentOf } from '../delivery/planner'
 import type { Treatment } from '../delivery/planner'
 import type { Plan } from '../delivery/types'
@@ -121,7 +122,7 @@ function planForLiteral(nextHop: string, address: string, port: number): Plan {
 }
 
 async function tryHosts(
-  { outcome, nextHop }: Plan,
+  { outcome, nextHop, facts }: Plan,
   enforce: boolean,
   settings: Settings,
   { now }: CheckOptions,
@@ -138,6 +139,7 @@ async function tryHosts(
   }
   return rehearse({
     hosts: outcome.hosts,
+    mxSecure: mxIsSecure(facts),
     enforce,
     helo,
     contextFor: (address, use) => sources[use].contextFor(address),

@@ -6,6 +6,7 @@
  * cannot make it reject.
  */
 import type { SecureContext, TLSSocket } from 'node:tls'
+import { raiseToOperatorsFloor } from '../delivery/decide'
 import { judge } from '../delivery/judge'
 import { demandsTls } from '../delivery/types'
 import type { PlannedHost, Requirement, Verdict } from '../delivery/types'
@@ -20,6 +21,8 @@ import type { Inside, TrialResult, UnaidedTls } from './unaided'
 export interface RehearsalOptions {
   /** In the order of trial, as in the plan. */
   readonly hosts: readonly PlannedHost[]
+  /** Whether the MX RRset was secure. */
+  readonly mxSecure: boolean
   /** False in mode observe and for destinations switched off: Haraka delivers by itself, and the policy is only looked at. */
   readonly enforce: boolean
   /** What EHLO says. */
@@ -86,14 +89,16 @@ function untried(planned: PlannedHost, result: TrialResult): Trial {
 }
 
 async function tryAddress(
-  planned: PlannedHost,
+  asPlanned: PlannedHost,
   address: string,
   options: RehearsalOptions,
 ): Promise<Trial> {
+  const tls = options.unaidedTls(asPlanned.host, address)
+  const isForced = tls === 'forced' || tls === 'impossible'
+  const planned = isForced ? raiseToOperatorsFloor(asPlanned, options.mxSecure) : asPlanned
   const { requirement, port, host } = planned
   const { timeoutMs, enforce, connect = connectStandalone } = options
   const strict = enforce && demandsTls(requirement) ? requirement : undefined
-  const tls = options.unaidedTls(host, address)
   const context = options.contextFor(address, strict ? 'policy' : contextUse(tls))
   const connected = await connect({ address, port, timeoutMs })
   if (!connected.ok) {

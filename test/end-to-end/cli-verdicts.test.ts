@@ -57,6 +57,8 @@ describe('end to end: check says what a delivery does', function () {
           'force_tls_hosts[]=forced.test',
           'force_tls_hosts[]=mx1.forced-clear.test',
           'force_tls_hosts[]=forced-and-dane.test',
+          'force_tls_hosts[]=forced-and-encrypt.test',
+          'force_tls_hosts[]=forced-and-good.test',
           '',
         ].join('\n'),
         'tls-policy.ini': [
@@ -69,6 +71,8 @@ describe('end to end: check says what a delivery does', function () {
           'watched-bad.test=observe',
           'left-alone.test=off',
           'must-encrypt.test=encrypt',
+          'forced-and-encrypt.test=encrypt',
+          'forced-and-good.test=encrypt',
           'must-encrypt-clear.test=encrypt',
           'must-dane.test=dane-only',
           '',
@@ -201,6 +205,8 @@ describe('end to end: check says what a delivery does', function () {
     // The lab's CA is none of those that Haraka itself trusts.
     'forced.test': (name) => dane(name, {}, {}),
     'forced-clear.test': (name) => dane(name, { fault: 'no-starttls' }, {}),
+    'forced-and-encrypt.test': (name) => dane(name, { certificate: someKey() }),
+    'forced-and-good.test': (name) => dane(name, {}),
     'forced-and-dane.test': (name) => dane(name, { certificate: someKey(), tlsa: [EE] }),
   }
   for (const fault of FAULTS) {

@@ -71,6 +71,7 @@ describe('a rehearsed delivery', () => {
   function rehearsal(hosts: readonly PlannedHost[], options: Partial<RehearsalOptions> = {}) {
     return rehearse({
       hosts,
+      mxSecure: true,
       enforce: true,
       helo: 'me.test',
       contextFor: () => createSecureContext({ ca: certificate.pem }),
@@ -196,6 +197,16 @@ describe('a rehearsed delivery', () => {
     })
     assert.equal(trials[0]?.result.kind, 'next')
     assert.equal(trials[0].result.reason, 'pkix-untrusted')
+  })
+
+  it('force_tls_hosts raises what a policy leaves at TLS with any certificate', async () => {
+    const port = await serve(honest)
+    const forced = { unaidedTls: () => 'forced' as const }
+    const { end } = await rehearsal([host(port, encrypt)], forced)
+    assert.ok(end.kind === 'delivers' && end.by.result.reason === 'operator-matched')
+    const strangers = { contextFor: () => createSecureContext({}) }
+    const { trials } = await rehearsal([host(port, encrypt)], { ...forced, ...strangers })
+    assert.equal(trials[0]?.result.reason, 'pkix-untrusted')
   })
 
   it('only observed: Haraka would deliver, and what enforcing would have said stands beside it', async () => {
