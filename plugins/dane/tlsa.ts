@@ -12,6 +12,8 @@ import type { DigestName, TlsaRecord } from './types'
 
 /** Usable records beyond these are unusable: a DNS message cannot hold many more, and each costs a comparison. */
 export const MOST_RECORDS = 1000
+/** Whole certificates and keys have to be read, which takes time; past so many usable ones the others are unusable. */
+export const MOST_WHOLE = 100
 
 export interface Judgement {
   /** What authentication may use, in the order of the set; after digest agility. */
@@ -39,8 +41,10 @@ export function judgeRecords(
 ): Judgement {
   const usable: { readonly index: number; readonly record: TlsaRecord }[] = []
   const unusable: { index: number; why: string }[] = []
+  let whole = 0
   for (const [index, data] of records.entries()) {
-    const judged = judge(data, digests)
+    const judged = judge(data, digests, whole < MOST_WHOLE)
+    if (typeof judged !== 'string' && judged.matchingType === 0) whole++
     if (typeof judged === 'string') unusable.push({ index, why: judged })
     else if (usable.length < MOST_RECORDS) usable.push({ index, record: judged })
     else unusable.push({ index, why: `more than ${MOST_RECORDS} records` })
@@ -68,7 +72,11 @@ export function presentRecord(record: TlsaRecord | TlsaData): string {
 }
 
 /** The record itself when it can be used, else why not. */
-function judge(data: TlsaData, digests: readonly DigestName[]): TlsaRecord | string {
+function judge(
+  data: TlsaData,
+  digests: readonly DigestName[],
+  mayReadWhole: boolean,
+): TlsaRecord | string {
   const { usage, selector, matchingType } = data
   if (data.malformed) return 'shorter than its three fixed octets'
   if (usage !== 2 && usage !== 3) {
@@ -79,6 +87,8 @@ function judge(data: TlsaData, digests: readonly DigestName[]): TlsaRecord | str
   if (selector !== 0 && selector !== 1) return `unknown selector ${selector}`
   if (matchingType !== 0 && matchingType !== 1 && matchingType !== 2)
     return `unknown matching type ${matchingType}`
+  if (matchingType === 0 && !mayReadWhole)
+    return `more than ${MOST_WHOLE} records of matching type 0`
   const why =
     matchingType === 0
       ? wrongAssociation(selector, data.data)

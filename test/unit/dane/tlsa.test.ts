@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { judgeRecords, MOST_RECORDS, presentRecord } from '../../../plugins/dane/tlsa'
+import { judgeRecords, MOST_RECORDS, MOST_WHOLE, presentRecord } from '../../../plugins/dane/tlsa'
 import type { DigestName } from '../../../plugins/dane/types'
 import type { TlsaData } from '../../../plugins/dnssec-stub/types'
 import { makeCertificate, spkiOf, tlsaData } from '../../support/certificates'
@@ -217,6 +217,19 @@ describe('dane: usability of TLSA records', () => {
   it('USE-19 records that cannot be used do not use up the limit', () => {
     const set = [...Array.from({ length: MOST_RECORDS + 5 }, () => record(1, 1, 1)), good]
     assert.equal(judgeRecords(set, { digests: DIGESTS }).usable.length, 1)
+  })
+
+  it('USE-19 a set of whole keys takes no longer to judge than a few of them', () => {
+    const whole = record(3, 1, 0, spkiOf(subject.certificate))
+    const junk = Array.from({ length: MOST_WHOLE + 5 }, () => record(3, 1, 0, octets(20)))
+    const set = [...junk, ...Array.from({ length: MOST_WHOLE + 5 }, () => whole), good]
+    const judged = judgeRecords(set, { digests: DIGESTS })
+    assert.equal(judged.usable.length, MOST_WHOLE + 1)
+    assert.equal(
+      judged.usable.at(-1),
+      judged.usable.find(({ matchingType }) => matchingType === 1),
+    )
+    assert.equal(judged.unusable.at(-1)?.why, 'more than 100 records of matching type 0')
   })
 
   it('property: any RDATA never throws, and every record has exactly one fate', () => {
