@@ -226,10 +226,27 @@ function readGeneralNames(value: Buffer): GeneralName[] | undefined {
   return names && complete(names)
 }
 
+/** The forms that hold elements; the others are octets. Each comes in one of the two ways only (RFC 5280 §4.2.1.6). */
+const CONSTRUCTED: Readonly<Record<number, (content: Buffer) => boolean>> = {
+  0: isOtherName,
+  3: (content) => readElements(content) !== undefined,
+  4: (content) => readSequence(content) !== undefined,
+  5: (content) => readElements(content) !== undefined,
+}
+const PRIMITIVE: ReadonlySet<number> = new Set([1, 2, 6, 7, 8])
+
+/** Forms that nobody here compares must be whole too: who cannot read a name cannot tell what follows it. */
 function readGeneralName({ tag, content }: Element): GeneralName | undefined {
-  return (tag & 0xc0) === 0x80 && (tag & 0x1f) <= 8
-    ? { form: tag & 0x1f, value: content }
-    : undefined
+  const form = tag & 0x1f
+  const isWhole = (tag & 0x20) === 0 ? PRIMITIVE.has(form) : CONSTRUCTED[form]?.(content) === true
+  return (tag & 0xc0) === 0x80 && isWhole ? { form, value: content } : undefined
+}
+
+/** An identifier, and any one value in the tag [0]. */
+function isOtherName(content: Buffer): boolean {
+  const [id, value, surplus] = readElements(content) ?? []
+  if (id?.tag !== TAG.objectIdentifier || value?.tag !== 0xa0 || surplus !== undefined) return false
+  return readElements(value.content)?.length === 1
 }
 
 /** `minimum` and `maximum` have no place in this profile (RFC 5280 §4.2.1.10), hence one part a subtree. */

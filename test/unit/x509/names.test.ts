@@ -145,6 +145,28 @@ const CASES: readonly Case[] = [
     expected: undefined,
   },
   {
+    title: 'AUTH-27 a dNSName in pieces (BER) is no name, and makes the others none',
+    certificate: san(
+      { raw: Buffer.from('a20d6d78312e726370742e74657374', 'hex') },
+      'mx1.rcpt.test',
+    ),
+    references: ['mx1.rcpt.test'],
+    expected: undefined,
+  },
+  {
+    title:
+      'AUTH-27 an otherName without its parts makes the whole subjectAltName unreadable, as OpenSSL has it',
+    certificate: san('mx1.rcpt.test', { raw: Buffer.from('a003020100', 'hex') }),
+    references: ['mx1.rcpt.test'],
+    expected: undefined,
+  },
+  {
+    title: 'AUTH-27 an otherName that is whole stands in nobody’s way',
+    certificate: san('mx1.rcpt.test', { raw: Buffer.from('a00a06022a03a0040c026869', 'hex') }),
+    references: ['mx1.rcpt.test'],
+    expected: bySan('mx1.rcpt.test'),
+  },
+  {
     title: 'AUTH-27 A-labels compare case-insensitively',
     certificate: san('MX.XN--Bcher-KVA.test'),
     references: ['mx.b\u00fccher.test'],
