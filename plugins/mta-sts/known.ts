@@ -27,9 +27,9 @@ export function toKnown(record: PolicyRecord, now: number): KnownPolicy | undefi
 
 /** @returns the policy as it holds now; a clock that was set back shortens it to max_age from now */
 export function currentPolicy(known: KnownPolicy, now: number): KnownPolicy | undefined {
-  if (now >= known.expiresAt) return undefined
-  const latest = now + known.policy.maxAge * 1000
-  return known.expiresAt <= latest ? known : { ...known, expiresAt: latest }
+  const expiresAt = Math.min(known.expiresAt, now + known.policy.maxAge * 1000)
+  if (now >= expiresAt) return undefined
+  return expiresAt === known.expiresAt ? known : { ...known, expiresAt }
 }
 
 /** A policy just fetched; with max_age 0 it has expired already and holds for the delivery in hand only. */
