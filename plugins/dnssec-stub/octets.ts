@@ -1,11 +1,12 @@
 /**
  * Reading octets of a DNS message within their bounds: the one exception of this room's decoding, and names
  * (RFC 1035 §4.1.4). A name ends, whatever its compression pointers say: each must lead to before the segment it
- * stands in, and the whole is at most 255 octets.
+ * stands in and not into the header, and the whole is at most 255 octets.
  */
 import { labelText } from './names'
 
 const MAX_NAME_OCTETS = 255
+export const HEADER_LENGTH = 12
 
 /** Says what does not add up. Thrown and caught within the decoding; never leaves it. */
 export class Malformed extends Error {}
@@ -28,6 +29,7 @@ export function readName(octets: Buffer, from: number): { name: string; next: nu
       need(octets, at, 2)
       const target = octets.readUInt16BE(at) & 0x3fff
       if (target >= segmentStart) throw new Malformed('compression pointer that leads forward')
+      if (target < HEADER_LENGTH) throw new Malformed('compression pointer into the header')
       next ??= at + 2
       at = target
       segmentStart = target

@@ -6,13 +6,12 @@
  */
 import { encode, AUTHENTIC_DATA, RECURSION_DESIRED, DNSSEC_OK } from 'dns-packet'
 import { printable } from './names'
-import { Malformed, need, readName } from './octets'
+import { HEADER_LENGTH, Malformed, need, readName } from './octets'
 import { readData, TYPE_CODES, type KnownData } from './rdata'
 import type { RecordType } from './types'
 
 /** RFC 9715: what passes unfragmented everywhere; larger replies come over TCP. */
 const UDP_PAYLOAD_SIZE = 1232
-const HEADER_LENGTH = 12
 const CLASS_IN = 1
 const TYPE_OPT = 41
 const OPTION_EXTENDED_ERROR = 15

@@ -182,6 +182,11 @@ describe('dnssec-stub wire format', () => {
       /leads forward/,
     ],
     [
+      'a pointer into the header, whose octets are nobody’s name',
+      Buffer.concat([header(1), Buffer.from([0xc0, 2, 0, 1, 0, 1])]),
+      /into the header/,
+    ],
+    [
       'two pointers to each other',
       Buffer.concat([header(1), Buffer.from([0xc0, 14, 0xc0, 12, 0, 1, 0, 1])]),
       /leads forward/,
