@@ -182,6 +182,75 @@ describe('end to end: MTA-STS', function () {
     assert.equal(domain.hosts[0]?.sessions.entries.length, 0)
   })
 
+  it('SD-15 SF-05 the TXT record may be an alias; the policy host stays the domain’s own', async () => {
+    const name = 'sts-alias.test'
+    await lab.zone('sts-provider.test', {
+      security: 'unsigned',
+      records: ['_mta-sts TXT "v=STSv1; id=7"'],
+    })
+    policies.set(`mta-sts.${name}`, {
+      answer: enforce(name),
+      certificate: lab.certificate(`mta-sts.${name}`),
+    })
+    const domain = await makeDomain(lab, name, {
+      security: 'unsigned',
+      records: ['_mta-sts CNAME _mta-sts.sts-provider.test.', `mta-sts A ${POLICY_HOST}`],
+      hosts: [{}],
+    })
+    assert.equal((await haraka.deliver(domain.recipient)).kind, 'delivered')
+    await haraka.waitForLine('the verdict', /domain=sts-alias\.test .*verdict=verified/)
+    assert.equal(requests(name), 1)
+  })
+
+  it('SA-07 the certificate must name the MX host, not another that the pattern fits', async () => {
+    const name = 'sts-pattern.test'
+    const domain = await withPolicy(name, policyText('enforce', [`*.${name}`]), [
+      { certificate: lab.certificate(`mx2.${name}`, name) },
+    ])
+    const outcome = await haraka.deliver(domain.recipient)
+    assert.ok(outcome.kind === 'deferred')
+    assert.match(outcome.reason, /pkix-name-mismatch/)
+    assertNothingLeaked(...domain.hosts)
+  })
+
+  for (const [names, kind] of [
+    ['*', 'delivered'],
+    ['m*', 'deferred'],
+  ] as const) {
+    it(`SA-08 a certificate for ${names}.domain -> ${kind}`, async () => {
+      const name = `sts-wildcard-${kind}.test`
+      const domain = await withPolicy(name, enforce(name), [
+        { certificate: lab.certificate(`${names}.${name}`) },
+      ])
+      assert.equal((await haraka.deliver(domain.recipient)).kind, kind)
+    })
+  }
+
+  it('SA-25 no connection to the first MX is no failure of the policy: the second takes the mail', async () => {
+    const name = 'sts-down.test'
+    const domain = await withPolicy(name, enforce(name, 'mx1', 'mx2'), [{}, {}])
+    await domain.hosts[0]?.stop()
+    const outcome = await haraka.deliver(domain.recipient)
+    assert.ok(outcome.kind === 'delivered' && outcome.tls && outcome.host === `mx2.${name}`)
+  })
+
+  it('SA-31 a name in the policy that is no MX host is never contacted', async () => {
+    const name = 'sts-backup.test'
+    const backup = nextAddress()
+    const receiver = await lab.receiver({
+      address: backup,
+      certificate: lab.certificate(`backup.${name}`),
+    })
+    const domain = await withPolicy(
+      name,
+      enforce(name, 'mx1', 'backup'),
+      [{ fault: 'no-starttls' }],
+      [`backup A ${backup}`],
+    )
+    assert.equal((await haraka.deliver(domain.recipient)).kind, 'deferred')
+    assert.equal(receiver.sessions.entries.length, 0)
+  })
+
   it('SA-12 no MX record: the domain itself must be listed, and is', async () => {
     const name = 'sts-implicit.test'
     const address = nextAddress()
