@@ -118,8 +118,12 @@ function refused(reason: SessionReason, detail: string): Refusal {
   return { verdict: 'refused', reason, detail }
 }
 
-/** Certificate subjects are the peer's words and have a line each for every attribute. */
-function oneLine(text: string): string {
+/**
+ * Certificate subjects are the peer's words and have a line each for every attribute. Node types them as strings, and gives
+ * undefined for an empty name, which some CAs' certificates have.
+ */
+function oneLine(text: string | undefined): string {
+  if (text === undefined) return '(empty)'
   return text
     .replace(/\n/g, ', ')
     .replace(/[^\x20-\x7e]/g, '?')

@@ -122,6 +122,12 @@ describe('judge: a session against its requirement', () => {
       'refused pkix-untrusted',
     ],
     [
+      'PKIX, unknown root, and a subject that is empty as some CAs leave it',
+      authenticate({ pkix }),
+      session([makeCertificate({ subject: [], san: [HOST] })], 'DEPTH_ZERO_SELF_SIGNED_CERT'),
+      'refused pkix-untrusted',
+    ],
+    [
       'PKIX, expired',
       authenticate({ pkix }),
       session(chain.chain, 'CERT_HAS_EXPIRED'),
