@@ -13,7 +13,8 @@ import { missingPackages, searchPath } from '../../../scripts/debian-packages'
 const marker = 'TLS_POLICY_LAB'
 
 /**
- * Addresses inside. TEST-NET-1, TEST-NET-2 and 2001:db8::/32 are all local: a server may listen on any of them.
+ * Addresses inside. TEST-NET-1, TEST-NET-2, 198.18.0.0/15 (RFC 2544) and 2001:db8::/32 are all local: a server may listen
+ * on any of them.
  * TEST-NET-3 swallows: packets to 203.0.113.53 and 203.0.113.25 go out and never come back.
  */
 const addresses = {
@@ -31,6 +32,7 @@ set -e
 ip link set lo up
 ip addr add 192.0.2.1/24 dev lo
 ip addr add 198.51.100.1/24 dev lo
+ip addr add 198.18.0.1/15 dev lo
 if [ -e /proc/sys/net/ipv6/ip_nonlocal_bind ]; then
   ip addr add 2001:db8::1/64 dev lo nodad
   ip -6 route add local 2001:db8::/32 dev lo

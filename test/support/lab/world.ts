@@ -29,11 +29,12 @@ export interface Domain {
   readonly recipient: string
 }
 
-let lastAddress = 20
+let taken = 0
 
-/** A fresh IPv4 address of the lab's range for receivers. */
+/** An IPv4 address of its own for each receiver of a run, from 198.18.0.0/15; 130,000 are there. */
 export function nextAddress(): string {
-  return `192.0.2.${lastAddress++}`
+  taken++
+  return `198.${18 + (taken >> 16)}.${(taken >> 8) & 0xff}.${taken & 0xff}`
 }
 
 export async function makeDomain(
