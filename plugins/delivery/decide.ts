@@ -57,11 +57,24 @@ function decideOutcome(facts: Facts, rules: Rules, random: () => number): PlanOu
       return { kind: 'bounce', reason: 'no-such-domain', detail: `${facts.nextHop} does not exist` }
     case 'null-mx':
       return { kind: 'bounce', reason: 'null-mx', detail: `${facts.nextHop} accepts no mail` }
-    case 'mx':
     case 'implicit':
+      return hasNoMailHost(facts)
+        ? {
+            kind: 'bounce',
+            reason: 'no-mail-host',
+            detail: `${facts.nextHop} has neither MX records nor an address`,
+          }
+        : decideHosts(facts, rules, random)
+    case 'mx':
     case 'route':
       return decideHosts(facts, rules, random)
   }
+}
+
+/** Denied, not failed. Where a policy says that there are mail hosts, a denial that anybody may have forged sends no mail back. */
+function hasNoMailHost({ hosts, sts }: Facts): boolean {
+  if (sts.kind === 'policy' && sts.known.policy.mode === 'enforce') return false
+  return hosts.every(({ addresses }) => addresses.kind === 'none')
 }
 
 function decideHosts(facts: Facts, rules: Rules, random: () => number): PlanOutcome {

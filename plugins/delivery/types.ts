@@ -11,6 +11,7 @@ export type PlanReason =
   | 'mx-lookup-failed'
   | 'no-such-domain'
   | 'null-mx'
+  | 'no-mail-host'
   | 'bad-domain'
   | 'mx-loop'
   | 'no-address'
@@ -148,7 +149,7 @@ export type PlanOutcome =
   | { readonly kind: 'defer'; readonly reason: PlanReason; readonly detail: string }
   | {
       readonly kind: 'bounce'
-      readonly reason: 'null-mx' | 'no-such-domain'
+      readonly reason: 'null-mx' | 'no-such-domain' | 'no-mail-host'
       readonly detail: string
     }
 

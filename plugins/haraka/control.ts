@@ -7,7 +7,7 @@ import { isIP } from 'node:net'
 import { cont, deny, denysoft, ok } from 'haraka-constants'
 import { mxIsSecure, raiseToOperatorsFloor } from '../delivery/decide'
 import type { Planner, Treatment } from '../delivery/planner'
-import type { PlanReason, Plan, PlannedHost, Requirement } from '../delivery/types'
+import type { Plan, PlannedHost, PlanOutcome, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import {
   ascii,
@@ -104,7 +104,7 @@ export function createControl(options: ControlOptions): Control {
     const { outcome } = plan
     switch (outcome.kind) {
       case 'bounce':
-        refuseForGood(hmail, outcome.reason, outcome.detail)
+        refuseForGood(hmail, outcome)
         return
       case 'defer':
         noteFailure(hmail, attempt, {
@@ -455,8 +455,15 @@ export function createControl(options: ControlOptions): Control {
     })
   }
 
-  function refuseForGood(hmail: HMailItem, reason: PlanReason, detail: string): void {
-    const text = reason === 'null-mx' ? `${detail} (null MX)` : `No Such Domain: ${detail}`
+  function refuseForGood(
+    hmail: HMailItem,
+    { reason, detail }: Extract<PlanOutcome, { kind: 'bounce' }>,
+  ): void {
+    const text = {
+      'null-mx': `${detail} (null MX)`,
+      'no-such-domain': `No Such Domain: ${detail}`,
+      'no-mail-host': `Nowhere to deliver mail to: ${detail}`,
+    }[reason]
     describeToRecipients(hmail, { reason, text: ascii(text) }, 5)
     report(hmail, {
       domain: hmail.todo.domain,

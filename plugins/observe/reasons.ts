@@ -116,6 +116,13 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     sender: 'Correct the address.',
     receiver: NOTHING,
   },
+  'no-mail-host': {
+    meaning: 'The recipient domain has neither MX records nor an address.',
+    rfc: 'RFC 5321 section 5.1',
+    status: '1.2',
+    sender: 'Correct the address.',
+    receiver: 'Publish MX records, if the domain is meant to receive mail.',
+  },
   'bad-domain': {
     meaning: 'The recipient domain is no host name.',
     rfc: 'RFC 5321 section 4.1.2',

@@ -283,6 +283,17 @@ describe('end to end: hosts and addresses without a policy', function () {
     }
   })
 
+  it('DNS-24 a domain with neither MX hosts nor an address: bounced by both, as 5.1.2', async () => {
+    await lab.zone('text-only.test', { security: 'unsigned', records: ['@ TXT nothing'] })
+    for (const relay of [pair.plain, pair.haraka]) {
+      const outcome = await relay.deliver('u@text-only.test')
+      assert.ok(
+        outcome.kind === 'bounced' && outcome.dsn.status === '5.1.2',
+        JSON.stringify(outcome),
+      )
+    }
+  })
+
   it('DNS-28 a sole "." with another preference is a null MX', async () => {
     await lab.zone('null.test', { security: 'signed', records: ['@ MX 10 .'] })
     const outcome = await pair.haraka.deliver('u@null.test')

@@ -130,6 +130,25 @@ describe('decide: what becomes of the whole attempt', () => {
     assert.ok(outcome.kind === 'bounce' && outcome.reason === 'no-such-domain')
   })
 
+  it('DNS-24 no MX record and no address bounces; not where a policy says that there are mail hosts', () => {
+    const nowhere = {
+      mx: { kind: 'implicit', security: 'insecure' },
+      hosts: [host({ addresses: { kind: 'none' } })],
+    } as const
+    const { outcome } = decide(facts(nowhere), rules(), inOrder)
+    assert.ok(outcome.kind === 'bounce' && outcome.reason === 'no-mail-host')
+    assert.equal(
+      decide(facts({ ...nowhere, sts: policy('enforce') }), rules(), inOrder).outcome.kind,
+      'hosts',
+    )
+  })
+
+  it('DNS-12 no MX record and a failed address lookup never bounces', () => {
+    const failed = host({ addresses: { kind: 'failed', failure: servfail } })
+    const given = facts({ mx: { kind: 'implicit', security: 'insecure' }, hosts: [failed] })
+    assert.equal(decide(given, rules(), inOrder).outcome.kind, 'hosts')
+  })
+
   it('DNS-27 null MX bounces', () => {
     const { outcome } = decide(facts({ mx: { kind: 'null-mx' } }), rules(), inOrder)
     assert.ok(outcome.kind === 'bounce' && outcome.reason === 'null-mx')
