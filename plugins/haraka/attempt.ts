@@ -29,8 +29,8 @@ export type Attempt =
       readonly plans: readonly Plan[]
       /** In the order in which they happened. */
       readonly failures: HostFailure[]
-      /** The last look at the policy before a bounce has been taken (RFC 8461 §5.1). */
-      readonly rechecked: boolean
+      /** Whether another look at the policy has been taken, because it stood in the way (RFC 8461 §5.1). */
+      rechecked: boolean
       /** Haraka's own answer to "these are the MX hosts". */
       readonly resume: (retval: number, mx: unknown) => unknown
     }

@@ -95,6 +95,7 @@ export function createControl(options: ControlOptions): Control {
       case 'enforce': {
         const plan = await inTime(planner.planForDomain(domain))
         const attempt = plannedAttempt(hmail, plan.nextHop, [plan], false, original)
+        if (leavesAHostOut(plan) && (await followNewer(hmail, attempt))) return
         await follow(hmail, attempt, plan)
       }
     }
@@ -275,7 +276,7 @@ export function createControl(options: ControlOptions): Control {
       }
       secure(hmail, mx, socket, { attempt, planned: { ...planned, requirement } }).then(
         (handOver) => {
-          if (typeof handOver === 'string') callback(handOver, null)
+          if (typeof handOver === 'string') giveHostUp(hmail, attempt, handOver, callback)
           else handOver(callback)
         },
         (failure: unknown) => {
@@ -392,33 +393,63 @@ export function createControl(options: ControlOptions): Control {
       }
       tempFailWith(text)
     }
-    if (!isLastTry(hmail) || attempt.rechecked || !stsHadAPart(attempt)) {
+    if (!isLastTry(hmail) || !stsHadAPart(attempt)) {
       finish()
       return
     }
-    lookAgain(hmail, attempt, finish).catch((err: unknown) => {
-      hmail.logerror(`tls-policy: the last look at the policy failed: ${errorText(err)}`)
-      finish()
-    })
+    followNewer(hmail, attempt).then(
+      (followed) => {
+        if (!followed) finish()
+      },
+      (err: unknown) => {
+        // What has been begun may not be begun twice: without a decision nothing is sent.
+        failClosed(hmail, err)
+      },
+    )
   }
 
-  async function lookAgain(
+  /** Where a certificate does not fit an MTA-STS policy, a newer one may be out. Otherwise Haraka takes the next host. */
+  function giveHostUp(
     hmail: HMailItem,
     attempt: PlannedAttempt,
-    finish: () => void,
-  ): Promise<void> {
-    const before = attempt.plans[0]
-    if (!before || before.facts.mx.kind === 'route') {
-      finish()
+    why: string,
+    callback: GetClientCallback,
+  ): void {
+    const { policy, reason } = attempt.failures.at(-1) ?? {}
+    const byPolicy = (policy === 'sts' || policy === 'dane+sts') && reason?.startsWith('pkix-')
+    if (!byPolicy) {
+      callback(why, null)
       return
     }
-    const plan = await inTime(planner.planForDomain(hmail.todo.domain, { recheck: true }))
-    if (policyId(plan) === policyId(before)) {
-      finish()
-      return
+    followNewer(hmail, attempt).then(
+      (followed) => {
+        if (!followed) callback(why, null)
+      },
+      (err: unknown) => {
+        failClosed(hmail, err)
+      },
+    )
+  }
+
+  /**
+   * Once in an attempt: looks at the MTA-STS policy anew, past all caches, and begins again where there is another one.
+   * @returns whether the attempt is out of the caller's hands
+   */
+  async function followNewer(hmail: HMailItem, attempt: PlannedAttempt): Promise<boolean> {
+    const [before] = attempt.plans
+    if (attempt.rechecked || !before || before.facts.mx.kind === 'route') return false
+    attempt.rechecked = true
+    let plan: Plan
+    try {
+      plan = await inTime(planner.planForDomain(hmail.todo.domain, { recheck: true }))
+    } catch (err: unknown) {
+      hmail.logerror(`tls-policy: another look at the policy failed: ${errorText(err)}`)
+      return false
     }
+    if (policyId(plan) === policyId(before)) return false
     const again = plannedAttempt(hmail, plan.nextHop, [plan], true, attempt.resume)
     await follow(hmail, again, plan)
+    return true
   }
 
   function plannedAttempt(
@@ -576,6 +607,17 @@ function marked(mx: HarakaMx, mark: Mark): HarakaMx {
   const entry: MarkedMx = mx
   entry[MARK] = mark
   return entry
+}
+
+/** Does an MTA-STS policy keep mail from a host before it is even contacted? */
+function leavesAHostOut({ outcome }: Plan): boolean {
+  return (
+    outcome.kind === 'hosts' &&
+    outcome.hosts.some(
+      ({ requirement }) =>
+        requirement.level === 'refuse' && requirement.reason === 'sts-mx-not-listed',
+    )
+  )
 }
 
 /** The policy that a plan rests on, as far as a new one would show (RFC 8461 §5.1). */

@@ -382,6 +382,56 @@ describe('end to end: MTA-STS', function () {
     assert.equal(receiver.messages.entries.length, 1)
   })
 
+  it('SA-14 an MX host that a cached policy does not list: the id is looked at before the host is given up', async () => {
+    const name = 'sts-moved.test'
+    const domain = await withPolicy(name, enforce(name, 'old'), [{}])
+    assert.equal((await haraka.deliver(domain.recipient)).kind, 'deferred')
+    policies.set(`mta-sts.${name}`, {
+      answer: enforce(name),
+      certificate: lab.certificate(`mta-sts.${name}`),
+    })
+    await lab.changeRecord(name, '_mta-sts TXT "v=STSv1; id=1"', '_mta-sts TXT "v=STSv1; id=2"')
+    const outcome = await haraka.deliver(domain.recipient)
+    assert.ok(outcome.kind === 'delivered' && outcome.tls, JSON.stringify(outcome))
+    assertNothingLeaked(...domain.hosts)
+  })
+
+  it('SA-14 a certificate that does not fit a cached policy: the id is looked at before the host is given up', async () => {
+    const name = 'sts-gave-up.test'
+    const domain = await withPolicy(name, enforce(name), [{}, {}])
+    assert.equal((await haraka.deliver(domain.recipient)).kind, 'delivered')
+    const [receiver, second] = domain.hosts
+    assert.ok(receiver)
+    receiver.certificate = makeCertificate({ subject: 'x', san: [`mx1.${name}`] })
+    policies.set(`mta-sts.${name}`, {
+      answer: policyText('testing', [`mx1.${name}`]),
+      certificate: lab.certificate(`mta-sts.${name}`),
+    })
+    await lab.changeRecord(name, '_mta-sts TXT "v=STSv1; id=1"', '_mta-sts TXT "v=STSv1; id=2"')
+    const outcome = await haraka.deliver(domain.recipient)
+    assert.equal(outcome.kind, 'delivered', JSON.stringify(outcome))
+    assert.equal(receiver.messages.entries.length, 2)
+    assert.equal(second?.sessions.entries.length, 0, 'the better host takes the mail')
+  })
+
+  it('SA-14 nothing new is published: one more look, then the next host, then the mail waits', async () => {
+    const name = 'sts-stays.test'
+    const domain = await withPolicy(
+      name,
+      enforce(name, 'mx1', 'mx2'),
+      [1, 2].map((number) => ({
+        certificate: makeCertificate({ subject: 'x', san: [`mx${number}.${name}`] }),
+      })),
+    )
+    const txt = () =>
+      lab.resolver.queries.filter((query) => query.name === `_mta-sts.${name}`).length
+    const outcome = await haraka.deliver(domain.recipient)
+    assert.ok(outcome.kind === 'deferred')
+    assert.match(outcome.reason, /mx1.*pkix-untrusted.*mx2.*pkix-untrusted/)
+    assert.equal(txt(), 2)
+    assertNothingLeaked(...domain.hosts)
+  })
+
   it('SA-14 at queue expiry the policy is looked at once more, and a new one lets the mail go', async () => {
     const name = 'sts-last.test'
     const impatient = await lab.haraka({
