@@ -29,6 +29,8 @@ export interface Config {
     readonly enabled: boolean
     readonly insecureMx: 'honour' | 'ignore'
     readonly digests: readonly ('sha512' | 'sha256')[]
+    /** What a resolver that does not validate DNSSEC means: no DANE, or no mail. */
+    readonly blindResolver: 'continue' | 'defer'
   }
   readonly mtaSts: {
     readonly enabled: boolean
@@ -212,6 +214,7 @@ function readDane(dane: SectionReader): Config['dane'] {
     enabled: dane.boolean('enabled', true),
     insecureMx: dane.choice('insecure_mx', ['honour', 'ignore'], 'honour'),
     digests: named.length === 0 ? ['sha512', 'sha256'] : inNamedOrder(named, digests),
+    blindResolver: dane.choice('blind_resolver', ['continue', 'defer'], 'continue'),
   }
   dane.refuseUnknown()
   return result

@@ -89,6 +89,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     isLocal: options.isLocal,
     config,
     tlsSwitchedOff: options.tlsSwitchedOff,
+    selfTest: resolver,
     now: () => new Date(),
     ticks,
     random: Math.random,
@@ -117,6 +118,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
 /** Days without mail after which a domain counts as given up: as long as its policy is refreshed. */
 const UNUSED = 180
 const DAY = 86_400_000
+const MINUTE = 60_000
 
 /** Where the store cannot say, it may well be. */
 async function isInUse(store: Store, domain: string): Promise<boolean> {
@@ -145,7 +147,7 @@ function wireStore({ store, redis }: Config, options: WiringOptions): Promise<St
 
 /** @throws Error with a sentence for the operator, where the backend cannot be had. */
 export function wireResolver(
-  { dns }: Config,
+  { dns, dane }: Config,
   onHealth: (health: Health, before: Health | undefined) => void,
 ): ManagedResolver {
   return createResolver({
@@ -156,6 +158,8 @@ export function wireResolver(
     timeoutMs: dns.timeoutSeconds * 1000,
     deadlineMs: dns.deadlineSeconds * 1000,
     selfTest: { signedName: dns.selfTest },
+    // Who would rather wait than go without DANE wants to know soon.
+    ...(dane.blindResolver === 'defer' ? { selfTestIntervalMs: MINUTE } : {}),
     cacheEntries: CACHED_OUTCOMES,
     onHealth,
   })

@@ -27,6 +27,8 @@ export interface Rules {
   readonly withDane: 'dane' | 'both'
   /** What a failed `_mta-sts` TXT lookup means where no policy is cached. */
   readonly txtFailure: 'continue' | 'defer'
+  /** Why the resolver's word on security is worth nothing, where mail shall wait until it is (dane.blind_resolver). */
+  readonly blind: string | undefined
   /** Haraka's own TLS is off (outbound.ini enable_tls=false): what demands TLS cannot be delivered. */
   readonly tlsSwitchedOff: boolean
 }
@@ -50,6 +52,8 @@ export function decide(facts: Facts, rules: Rules, random: () => number): Plan {
 
 function decideOutcome(facts: Facts, rules: Rules, random: () => number): PlanOutcome {
   const { mx } = facts
+  if (rules.blind !== undefined)
+    return { kind: 'defer', reason: 'resolver-blind', detail: rules.blind }
   switch (mx.kind) {
     case 'failed':
       return { kind: 'defer', reason: 'mx-lookup-failed', detail: inWords(mx.failure) }

@@ -5,6 +5,7 @@
 import { domainToASCII } from 'node:url'
 import type { Config } from '../config'
 import { ruleFor } from '../config'
+import type { ManagedResolver } from '../dnssec-stub'
 import { decide } from './decide'
 import type { Rules } from './decide'
 import { gatherForDomain, gatherForRoute } from './gather'
@@ -16,6 +17,8 @@ import type { Facts, Plan } from './types'
 export interface PlannerOptions extends Sources {
   readonly config: () => Config
   readonly tlsSwitchedOff: () => boolean
+  /** Whether the resolver validates, for those who want mail to wait where it does not. */
+  readonly selfTest: Pick<ManagedResolver, 'health' | 'check'>
   readonly now: () => Date
   /** Milliseconds of a clock that never steps. */
   readonly ticks: () => number
@@ -74,9 +77,18 @@ export function createPlanner(options: PlannerOptions): Planner {
     }
   }
 
-  function rules(nextHop: string): Rules {
+  /** Not tested yet, or unreachable when last tested: only another test tells. */
+  async function whyBlind({ askDane }: Questions): Promise<string | undefined> {
+    if (config().dane.blindResolver === 'continue' || !askDane) return undefined
+    const last = options.selfTest.health()
+    const health = last.state === 'unreachable' ? await options.selfTest.check() : last
+    return health.state === 'validating' ? undefined : health.detail
+  }
+
+  async function rules(nextHop: string, asked: Questions): Promise<Rules> {
     const { mode, mtaSts } = config()
     return {
+      blind: await whyBlind(asked),
       observe: mode === 'observe',
       destination: rule(nextHop),
       withDane: mtaSts.withDane,
@@ -91,11 +103,14 @@ export function createPlanner(options: PlannerOptions): Planner {
     maxEntries: MOST_KEPT,
   })
   let keptUnder = config()
+  let keptFrom = options.selfTest.health().state
 
-  /** What was gathered under other settings answers other questions. */
+  /** What was gathered under other settings answers other questions; what a blind resolver said is not what a sound one says. */
   function currentMemory(): FactsMemory {
-    if (keptUnder !== config()) {
+    const { state } = options.selfTest.health()
+    if (keptUnder !== config() || keptFrom !== state) {
       keptUnder = config()
+      keptFrom = state
       memory.clear()
     }
     return memory
@@ -131,7 +146,7 @@ export function createPlanner(options: PlannerOptions): Planner {
         asked,
         (sources) => gatherForDomain(nextHop, sources, asked),
       )
-      return decide(facts, rules(nextHop), random)
+      return decide(facts, await rules(nextHop, asked), random)
     },
     async planForRoute(route) {
       const host = nextHopDomain(route.host)
@@ -143,7 +158,7 @@ export function createPlanner(options: PlannerOptions): Planner {
         asked,
         (sources) => gatherForRoute({ ...route, host }, sources, asked),
       )
-      return decide(facts, rules(host), random)
+      return decide(facts, await rules(host, asked), random)
     },
   }
 }

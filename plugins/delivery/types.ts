@@ -8,6 +8,7 @@ import type { StsLookup } from '../mta-sts/types'
 
 /** Why a host or a whole attempt is refused before any connection; reason codes (docs/reasons.md). */
 export type PlanReason =
+  | 'resolver-blind'
   | 'mx-lookup-failed'
   | 'no-such-domain'
   | 'null-mx'

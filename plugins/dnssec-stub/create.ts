@@ -30,6 +30,8 @@ export interface ResolverOptions {
   readonly deadlineMs?: number
   /** Default: the root alone. */
   readonly selfTest?: SelfTestNames
+  /** Between two self-tests while all is well, milliseconds; default an hour. */
+  readonly selfTestIntervalMs?: number
   /** Told of the first self-test's result and of each change of state. */
   readonly onHealth?: (health: Health, before: Health | undefined) => void
   /** Default 5000. */
@@ -94,13 +96,18 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
 
   const choice = choose(options, settings)
   const cache = cached(choice, { now: settings.now, maxEntries: options.cacheEntries ?? 5000 })
+  let state: Health['state'] | undefined
   const test = async (): Promise<Health> => {
     const { health, hasChanged } = await choice.make()
-    if (hasChanged) cache.clear()
+    // What a blind resolver called insecure, a sound one may call secure.
+    if (hasChanged || (state !== undefined && state !== health.state)) cache.clear()
+    state = health.state
     return health
   }
+  const { selfTestIntervalMs: intervalMs } = options
   const watch = monitor(test, {
     timers,
+    ...(intervalMs === undefined ? {} : { intervalMs }),
     ...(onHealth === undefined ? {} : { onChange: onHealth }),
   })
 

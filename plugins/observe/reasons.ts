@@ -95,6 +95,15 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     sender: NOTHING,
     receiver: NOTHING,
   },
+  'resolver-blind': {
+    meaning:
+      'Your resolver does not validate DNSSEC, and the settings let mail wait for one that does.',
+    rfc: 'RFC 7672 section 2.1.1',
+    status: '4.3',
+    sender:
+      'Mend the resolver (docs/resolver.md). dane.blind_resolver=continue delivers without DANE instead.',
+    receiver: NOTHING,
+  },
   'mx-lookup-failed': {
     meaning: 'The MX lookup failed; what the domain wants cannot be known.',
     rfc: 'RFC 7672 section 2.1.2',

@@ -330,6 +330,34 @@ describe('end to end: DANE switched', function () {
     assert.match(held.reason, /dane-no-match/)
     await trusting.stop()
   })
+
+  it('DNS-01 blind_resolver=defer: mail waits for a resolver that validates; MTA-STS alone does not', async () => {
+    const address = '192.0.2.61'
+    const blind = await lab.validator({ address, validates: false })
+    const domain = await makeDomain(lab, 'blind.test', { hosts: [{ tlsa: [DANE_EE] }] })
+    const other = await makeDomain(lab, 'not-dane.test', { hosts: [{}] })
+    const haraka = await withSettings(
+      '[dns]',
+      `servers=${address}`,
+      'trust_ad=listed',
+      '[dane]',
+      'blind_resolver=defer',
+      '[destinations]',
+      'not-dane.test=sts',
+    )
+    const held = await haraka.deliver(domain.recipient)
+    assert.ok(held.kind === 'deferred')
+    assert.match(held.reason, /resolver-blind/)
+    assert.equal(held.dsn.status, '4.4.3')
+    assert.equal(domain.hosts[0]?.sessions.entries.length, 0)
+    assert.equal((await haraka.deliver(other.recipient)).kind, 'delivered')
+    await blind.stop()
+    await lab.validator({ address })
+    await haraka.restart()
+    assert.equal((await haraka.deliver(domain.recipient)).kind, 'delivered')
+    await said(haraka, domain.name, 'verdict=verified')
+    await haraka.stop()
+  })
 })
 
 describe('end to end: records, TLS and sessions', function () {

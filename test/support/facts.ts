@@ -2,7 +2,7 @@
 import type { TlsaVerdict } from '../../plugins/dane/types'
 import type { Rules } from '../../plugins/delivery/decide'
 import type { Facts, HostFacts, MxFacts } from '../../plugins/delivery/types'
-import type { Failure } from '../../plugins/dnssec-stub/types'
+import type { Failure, Health } from '../../plugins/dnssec-stub/types'
 import type { StsLookup, StsMode } from '../../plugins/mta-sts/types'
 
 export const servfail: Failure = { kind: 'failed', cause: 'servfail', detail: 'SERVFAIL' }
@@ -75,7 +75,14 @@ export function rules(changes: Partial<Rules> = {}): Rules {
     destination: undefined,
     withDane: 'dane',
     txtFailure: 'continue',
+    blind: undefined,
     tlsSwitchedOff: false,
     ...changes,
   }
+}
+
+/** The self-test of a resolver that validates. */
+export const validating = {
+  health: (): Health => ({ state: 'validating', detail: 'all is well' }),
+  check: (): Promise<Health> => Promise.resolve({ state: 'validating', detail: 'all is well' }),
 }

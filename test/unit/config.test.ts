@@ -43,7 +43,7 @@ describe('config', () => {
     const ini = shippedIni()
     for (const [name, section] of [
       ['dns', 7],
-      ['dane', 3],
+      ['dane', 4],
       ['mta_sts', 8],
       ['tls', 1],
       ['store', 3],

@@ -12,6 +12,7 @@ import { fetchPolicy } from '../../../plugins/mta-sts/fetch'
 import { createStsPolicies } from '../../../plugins/mta-sts/policies'
 import { memoryStore } from '../../../plugins/store/memory'
 import { dnsServer, type Reply, type ScriptedServer, soa } from '../../support/dns-server'
+import { validating } from '../../support/facts'
 import { policyText, startPolicyHost } from '../../support/https-policy-host'
 
 const SERVFAIL = 2
@@ -81,6 +82,7 @@ describe('from the wire to the plan', () => {
       isLocal: () => Promise.resolve(false),
       config: () => read.config,
       tlsSwitchedOff: () => false,
+      selfTest: validating,
       now: () => new Date(),
       ticks: () => performance.now(),
       random: () => 0,

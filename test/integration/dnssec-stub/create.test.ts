@@ -126,6 +126,23 @@ describe('createResolver', () => {
     assert.deepEqual(told, ['start validating', 'validating blind'])
   })
 
+  it('what a blind server said is forgotten when it validates', async () => {
+    let reply = blind
+    const server = await dnsServer(() => reply)
+    opened.push(server)
+    const managed = create([server.spec])
+    assert.equal((await managed.check()).state, 'blind')
+    const security = async () => {
+      const outcome = await managed.resolver.resolve('a.test', 'A')
+      return outcome.kind === 'nodata' && outcome.security
+    }
+    assert.equal(await security(), 'insecure')
+    reply = validating
+    assert.equal(await security(), 'insecure')
+    assert.equal((await managed.check()).state, 'validating')
+    assert.equal(await security(), 'secure')
+  })
+
   it('refuses what it cannot use, in a sentence', () => {
     assert.throws(() => create(['dns.test']), /"dns\.test" is no DNS server: give an IP address/)
     assert.throws(

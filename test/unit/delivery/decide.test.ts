@@ -121,6 +121,14 @@ describe('decide: what becomes of the whole attempt', () => {
     assert.ok(outcome.kind === 'defer' && outcome.reason === 'mx-lookup-failed')
   })
 
+  it('DNS-01 a resolver that does not validate defers, where the operator wants that', () => {
+    const blind = rules({ blind: 'no AD bit' })
+    for (const mx of [secureMx('mx1.rcpt.test'), { kind: 'null-mx' }] as const) {
+      const { outcome } = decide(facts({ mx }), blind, inOrder)
+      assert.ok(outcome.kind === 'defer' && outcome.reason === 'resolver-blind')
+    }
+  })
+
   it('DNS-08 NXDOMAIN bounces', () => {
     const { outcome } = decide(
       facts({ mx: { kind: 'nxdomain', security: 'insecure' } }),

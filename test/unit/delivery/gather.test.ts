@@ -12,7 +12,7 @@ import type { Questions, Sources } from '../../../plugins/delivery/gather'
 import { createPlanner } from '../../../plugins/delivery/planner'
 import type { Facts, Plan, Requirement } from '../../../plugins/delivery/types'
 import type { StsLookup, StsPolicies } from '../../../plugins/mta-sts/types'
-import { policy, rules } from '../../support/facts'
+import { policy, rules, validating } from '../../support/facts'
 import {
   failed,
   hang,
@@ -571,6 +571,7 @@ describe('planner', () => {
       ...sources(resolver),
       config: () => read.config,
       tlsSwitchedOff: () => false,
+      selfTest: validating,
       now: () => new Date(),
       ticks: () => performance.now(),
       random: () => 0,

@@ -3,7 +3,7 @@ import { readConfig } from '../../../plugins/config'
 import type { Config } from '../../../plugins/config'
 import { createPlanner } from '../../../plugins/delivery/planner'
 import type { StsLookup } from '../../../plugins/mta-sts/types'
-import { policy } from '../../support/facts'
+import { policy, validating } from '../../support/facts'
 import {
   failed,
   hang,
@@ -27,6 +27,7 @@ function setUp(zone: Zone) {
     config: config(),
     peeked: undefined as StsLookup | undefined,
     lookups: 0,
+    health: validating.health(),
   }
   const planner = createPlanner({
     resolver,
@@ -40,6 +41,7 @@ function setUp(zone: Zone) {
     isLocal: () => Promise.resolve(false),
     config: () => state.config,
     tlsSwitchedOff: () => false,
+    selfTest: { health: () => state.health, check: () => Promise.resolve(state.health) },
     now: () => new Date(0),
     ticks: () => state.time,
     random: () => 0,
@@ -106,6 +108,37 @@ describe('facts that are kept', () => {
     state.config = config('observe')
     await planner.planForDomain('rcpt.test')
     assert.equal(resolver.asked('rcpt.test', 'MX'), 2)
+  })
+
+  it('DNS-01 what was gathered from a blind resolver is not kept when it validates', async () => {
+    const { planner, resolver, state } = setUp(zone)
+    state.health = { state: 'blind', detail: 'no AD bit' }
+    await planner.planForDomain('rcpt.test')
+    state.health = { state: 'validating', detail: '' }
+    await planner.planForDomain('rcpt.test')
+    assert.equal(resolver.asked('rcpt.test', 'MX'), 2)
+  })
+
+  it('DNS-01 blind_resolver=defer: a blind resolver, or one that was never tested, holds mail up; one that validates does not', async () => {
+    const read = readConfig({ dane: { blind_resolver: 'defer' } }, () => undefined)
+    assert.ok(read.ok)
+    const { planner, state } = setUp(zone)
+    state.config = read.config
+    const outcome = async () => {
+      const plan = await planner.planForDomain('rcpt.test')
+      return plan.outcome.kind === 'defer' ? plan.outcome.reason : plan.outcome.kind
+    }
+    for (const [health, expected] of [
+      ['blind', 'resolver-blind'],
+      ['unreachable', 'resolver-blind'],
+      ['validating', 'hosts'],
+    ] as const) {
+      state.health = { state: health, detail: '' }
+      assert.equal(await outcome(), expected, health)
+    }
+    state.config = config()
+    state.health = { state: 'blind', detail: '' }
+    assert.equal(await outcome(), 'hosts')
   })
 
   it('SA-14 a last look looks at everything anew', async () => {
