@@ -365,13 +365,10 @@ describe('the ad backend on the wire', () => {
 
     it('the deadline ends it all, however many servers and aliases are left', async () => {
       const silent = await serve(() => undefined)
-      const started = performance.now()
-      const outcome = await resolverFor([silent, silent, silent], { deadlineMs: 250 }).resolve(
-        'host.test',
-        'A',
-      )
-      assert.ok(outcome.kind === 'failed' && outcome.cause === 'timeout')
-      assert.ok(performance.now() - started < 400)
+      // Without it, this would take six minutes.
+      const resolver = resolverFor([silent, silent, silent], { timeoutMs: 60_000, deadlineMs: 250 })
+      const outcome = await resolver.resolve('host.test', 'A')
+      assert.ok(outcome.kind === 'failed' && outcome.cause === 'timeout', JSON.stringify(outcome))
     })
   })
 

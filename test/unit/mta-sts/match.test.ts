@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { matchesMx } from '../../../plugins/mta-sts/match'
+import { cpuMilliseconds } from '../../support/cpu'
 
 const cases: [string, string[], string, boolean][] = [
   ['SA-09 one label under a wildcard', ['*.example.net'], 'a.example.net', true],
@@ -47,9 +48,10 @@ describe('MX patterns of a policy (RFC 8461 §4.1)', () => {
   })
 
   it('takes time linear in the size of the host', () => {
-    const started = process.hrtime.bigint()
-    for (const filler of ['.', 'a.', 'a', '*', '..a'])
-      matchesMx({ mx: ['*.a'] }, filler.repeat(1_000_000) + '\n')
-    assert.ok(process.hrtime.bigint() - started < 2_000_000_000n)
+    const spent = cpuMilliseconds(() => {
+      for (const filler of ['.', 'a.', 'a', '*', '..a'])
+        matchesMx({ mx: ['*.a'] }, filler.repeat(1_000_000) + '\n')
+    })
+    assert.ok(spent < 2000, `${spent} ms`)
   })
 })
