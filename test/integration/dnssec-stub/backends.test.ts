@@ -39,6 +39,8 @@ const ZONES = {
     records: ['host A 192.0.2.4', 'back CNAME mx.signed.test.'],
   },
   'expired.test': { state: 'expired', records: ['@ A 192.0.2.5'] },
+  'ahead.test': { state: 'ahead', records: ['@ A 192.0.2.8'] },
+  'premature.test': { state: 'premature', records: ['@ A 192.0.2.9'] },
   'altered.test': { state: 'altered', records: ['@ A 192.0.2.66', 'good A 192.0.2.6'] },
   'stripped.test': { state: 'stripped', records: ['@ A 192.0.2.7'] },
 } as const
@@ -129,6 +131,8 @@ const ROWS: Row[] = [
   ],
   ['DNS-20 an alias loop', 'loop1.signed.test', 'A', failed],
   ['DNS-04 signatures out of date', 'expired.test', 'A', bogus],
+  ['signatures by a clock somewhat ahead of ours', 'ahead.test', 'A', secure('192.0.2.8')],
+  ['DNS-04 signatures of the day after tomorrow', 'premature.test', 'A', bogus],
   ['DNS-04 an alias to such data', 'to-expired.signed.test', 'A', failed],
   ['DNS-04 data changed after signing', 'altered.test', 'A', bogus],
   ['other data of that zone', 'good.altered.test', 'A', secure('192.0.2.6')],

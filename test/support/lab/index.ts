@@ -56,6 +56,7 @@ export class Lab {
   /** PEM file with the CA, for `ca_file`. */
   readonly caFile: string
   readonly #zones = new Map<string, ZoneSettings>()
+  readonly #validators: Validator[] = []
   readonly #stops: (() => Promise<unknown>)[] = []
   #count = 0
 
@@ -64,7 +65,8 @@ export class Lab {
     private readonly nameServer: NameServer,
     /** The validating resolver at 127.0.0.1, where /etc/resolv.conf points. */
     readonly resolver: Validator,
-    private readonly anchor: string,
+    /** File with the key that signs the root, for validators. */
+    readonly anchor: string,
   ) {
     this.ca = makeCertificate({ subject: 'Lab CA', ca: true })
     this.caFile = join(folder, 'ca.pem')
@@ -102,7 +104,8 @@ export class Lab {
       else this.#zones.set(name, settings)
     }
     await this.nameServer.serve(this.#zones)
-    if (this.resolver.running) await this.resolver.flush()
+    const caches = [this.resolver, ...this.#validators].filter(({ running }) => running)
+    await Promise.all(caches.map((validator) => validator.flush()))
   }
 
   /** As `zones`, for one. */
@@ -132,6 +135,7 @@ export class Lab {
   /** One more recursive resolver, such as one that does not validate. */
   async validator(settings: ValidatorSettings & { readonly address: string }): Promise<Validator> {
     const validator = new Validator(this.#folder('unbound'), this.anchor, settings)
+    this.#validators.push(validator)
     this.#stops.push(() => validator.stop())
     await validator.start()
     return validator
