@@ -17,6 +17,7 @@ import {
   TAG,
   type Element,
 } from './der'
+import { comparableRdns } from './distinguished-name'
 
 /** The context tag of a GeneralName: 1 rfc822Name, 2 dNSName, 4 directoryName, 6 URI, 7 iPAddress (RFC 5280 §4.2.1.6). */
 export interface GeneralName {
@@ -230,7 +231,7 @@ function readGeneralNames(value: Buffer): GeneralName[] | undefined {
 const CONSTRUCTED: Readonly<Record<number, (content: Buffer) => boolean>> = {
   0: isOtherName,
   3: (content) => readElements(content) !== undefined,
-  4: (content) => readSequence(content) !== undefined,
+  4: (content) => comparableRdns(content) !== undefined,
   5: (content) => readElements(content) !== undefined,
 }
 const PRIMITIVE: ReadonlySet<number> = new Set([1, 2, 6, 7, 8])

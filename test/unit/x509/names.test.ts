@@ -161,6 +161,23 @@ const CASES: readonly Case[] = [
     expected: undefined,
   },
   {
+    title:
+      'AUTH-27 a directoryName without its sets makes the whole subjectAltName unreadable, as OpenSSL has it',
+    certificate: san('mx1.rcpt.test', {
+      raw: Buffer.from('a40f300d110b300906035504030c026361', 'hex'),
+    }),
+    references: ['mx1.rcpt.test'],
+    expected: undefined,
+  },
+  {
+    title: 'AUTH-27 a directoryName that is whole stands in nobody’s way',
+    certificate: san('mx1.rcpt.test', {
+      raw: Buffer.from('a40f300d310b300906035504030c026361', 'hex'),
+    }),
+    references: ['mx1.rcpt.test'],
+    expected: bySan('mx1.rcpt.test'),
+  },
+  {
     title: 'AUTH-27 an otherName that is whole stands in nobody’s way',
     certificate: san('mx1.rcpt.test', { raw: Buffer.from('a00a06022a03a0040c026869', 'hex') }),
     references: ['mx1.rcpt.test'],
