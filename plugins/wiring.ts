@@ -2,6 +2,7 @@
  * Puts the rooms together: resolver, store, MTA-STS policies and the planner on top of them. The plugin and the command are
  * both wired here, so that what the command says of a delivery is what a delivery does.
  */
+import { randomUUID } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import type { Config } from './config'
@@ -15,6 +16,7 @@ import type { ManagedStsPolicies } from './mta-sts/policies'
 import { NO_METRICS } from './observe/metrics'
 import type { Metrics } from './observe/metrics'
 import { createCensus } from './observe/metrics-census'
+import type { CommonCount } from './observe/metrics-census'
 import { createStsTap } from './observe/metrics-taps'
 import { createStore } from './store'
 import type { Logger, Store } from './store'
@@ -97,9 +99,10 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
   metrics.measure({
     resolverState: () => resolver.health().state,
     policies: createCensus({
-      list: () => sts.list(),
+      each: () => sts.each(),
       isInUse: (domain) => isInUse(store, domain),
       clock: Date.now,
+      common: commonCount(store),
     }),
   })
   return {
@@ -124,6 +127,25 @@ const MINUTE = 60_000
 async function isInUse(store: Store, domain: string): Promise<boolean> {
   const last = await store.lastUsed(domain)
   return !last.ok || last.value === undefined || Date.now() / DAY - last.value <= UNUSED
+}
+
+/** No mail goes to a domain of this name (RFC 2606), so its notes are free. */
+const NOBODY = 'census.invalid'
+
+function commonCount(store: Store): CommonCount {
+  const owner = randomUUID()
+  return {
+    recall: async () => {
+      const note = await store.getNote(NOBODY, 'policies')
+      return note.ok ? note.value : undefined
+    },
+    leave: async (numbers, ms) => void (await store.setNote(NOBODY, 'policies', numbers, ms)),
+    claim: async (ms) => {
+      const claimed = await store.acquire('census', owner, ms)
+      return claimed.ok && claimed.value
+    },
+    giveBack: async () => void (await store.release('census', owner)),
+  }
 }
 
 function wireStore({ store, redis }: Config, options: WiringOptions): Promise<Store> {

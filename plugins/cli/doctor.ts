@@ -257,10 +257,15 @@ async function latestTime(
   ].map((path) => {
     return { at: changedAt(path), what: path }
   })
-  const policies = (await sts.list()).map(({ domain, fetchedAt }) => {
-    return { at: fetchedAt, what: `the cached policy of ${domain}` }
-  })
-  return [...files, ...policies].reduce((latest, each) => (each.at > latest.at ? each : latest))
+  let latest = files.reduce((last, each) => (each.at > last.at ? each : last))
+  try {
+    for await (const { domain, fetchedAt } of sts.each()) {
+      if (fetchedAt > latest.at) latest = { at: fetchedAt, what: `the cached policy of ${domain}` }
+    }
+  } catch {
+    // A store that does not answer is told of elsewhere; here it tells nothing of the time.
+  }
+  return latest
 }
 
 /** What cannot be looked at tells nothing of the time. */

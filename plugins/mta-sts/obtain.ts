@@ -52,9 +52,10 @@ export interface Obtain {
   /** The policy under this id: from the store if another worker was quicker, else fetched. */
   byId(domain: string, id: string): Promise<Obtained>
   /**
-   * Fetches anew, whatever failed before.
-   * @param after if a policy fetched later than this is stored by now, there is nothing to do
-   * @returns undefined where another worker is doing it, or has just done it
+   * Fetches anew.
+   * @param after if a policy fetched later than this is stored by now, there is nothing to do; Infinity: the operator asks,
+   *   whatever is stored and whatever has failed before
+   * @returns undefined where another worker is doing it, or has just done it or failed
    */
   anew(domain: string, id: string, after: number): Promise<Obtained | undefined>
   /** The failure that still forbids a fetch of this id. */
@@ -162,7 +163,10 @@ export function createObtain(tools: ObtainTools): Obtain {
     anew: (domain, id, after) =>
       underLease(domain, async () => {
         const known = await stored(domain)
-        return known !== undefined && known.fetchedAt > after ? undefined : fetchAndSave(domain, id)
+        if (known !== undefined && known.fetchedAt > after) return undefined
+        // Between the caller's look and the lease another worker may have tried and failed.
+        if (after !== Infinity && (await failure(domain, id)) !== undefined) return undefined
+        return fetchAndSave(domain, id)
       }),
   }
 }

@@ -15,6 +15,7 @@ import type { FetchOutcome } from './fetch'
 import { readProblem, toKnown } from './known'
 import { createObtain, type Obtained } from './obtain'
 import { oneLine } from './one-line'
+import { eachPolicy } from './each'
 import { createRefresh, REFRESH_FAILED } from './refresh'
 import type { KnownPolicy, StsLookup, StsLookupOptions, StsPolicies, StsProblem } from './types'
 import { createWarm } from './warm'
@@ -44,7 +45,12 @@ export interface ManagedStsPolicies extends StsPolicies {
   startRefreshing(): void
   /** Refreshes now what is due; how many fetches were made. */
   refreshDue(): Promise<number>
-  /** Every policy that holds now. */
+  /**
+   * Every policy that holds now, one after the other: there may be millions. One may come twice.
+   * Rejects where the store cannot say what it has.
+   */
+  each(): AsyncIterable<KnownPolicy>
+  /** Every policy that holds now, as far as the store says. */
   list(): Promise<readonly KnownPolicy[]>
   /** The policy of a domain that holds now, asking nobody but the store. */
   show(domain: string): Promise<KnownPolicy | undefined>
@@ -63,6 +69,8 @@ interface Flight {
 }
 
 const DAY = 86_400_000
+/** Days for which the mark that a domain is in use need not be renewed. */
+const MARK_EVERY = 7
 /** Milliseconds for which a worker that died in a fetch keeps the others from it; who lives prolongs its lease. */
 const LEASE = 10_000
 /** `_mta-sts.` and the policy host must still be names. */
@@ -95,7 +103,11 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     if (usedOn.get(domain) === today) return
     if (usedOn.size >= 20_000) usedOn.clear()
     usedOn.set(domain, today)
-    void store.markUsed(domain, today)
+    void store.lastUsed(domain).then((last) => {
+      const age = last.ok && last.value !== undefined ? today - last.value : Infinity
+      // Half a year needs no mark for each day, and a look costs less than a write.
+      return age >= 0 && age < MARK_EVERY ? undefined : store.markUsed(domain, today)
+    })
   }
 
   const peekCanonical = (domain: string): StsLookup | undefined => {
@@ -225,14 +237,15 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     },
     startRefreshing: () => refresh.start(),
     refreshDue: () => refresh.due(),
+    each: () => eachPolicy(store, load),
     async list() {
-      const domains = await store.listDomains()
-      const known: KnownPolicy[] = []
-      for (const domain of domains.ok ? domains.value : []) {
-        const policy = await load(domain)
-        if (policy !== undefined) known.push(policy)
+      const known = new Map<string, KnownPolicy>()
+      try {
+        for await (const policy of eachPolicy(store, load)) known.set(policy.domain, policy)
+      } catch (error) {
+        log.warn(`mta-sts: the store does not list its policies: ${String(error)}`)
       }
-      return known
+      return [...known.values()]
     },
     async show(domain) {
       const name = policyDomain(domain)

@@ -2,14 +2,14 @@
  * Fetches policies again before they expire (RFC 8461 §3.3, §10.2), about daily, whatever the TXT record says and whether or
  * not mail flows, so that a policy host that was down for a day costs no protection.
  *
- * Promises: one worker in the cluster looks through the list at a time, and one fetch per domain; only domains to which
- * mail went within half a year; a failure leaves the old policy with its own expiry and is said to the operator, once a
- * day, long before it. Never rejects.
+ * Promises: a round looks only at the domains whose time has come on the store's agenda, each given to one worker of the
+ * cluster, and makes one fetch per domain; only domains to which mail went within half a year; a failure leaves the old
+ * policy with its own expiry and is said to the operator, once a day, long before it. Never rejects.
  */
-import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger, Store } from '../store/types'
 import { toKnown, writeProblem } from './known'
-import type { Obtain } from './obtain'
+import { BACK_OFF, type Obtain } from './obtain'
 import type { TxtVerdict } from './discover'
 import type { KnownPolicy, StsProblem } from './types'
 
@@ -33,35 +33,56 @@ export interface Refresh {
 
 /** The note under which the last failure of a refresh is kept until one succeeds or a day has passed. */
 export const REFRESH_FAILED = 'refresh-failed'
-const REFRESH_PAUSED = 'refresh-paused'
 const REFRESH_WARNED = 'refresh-warned'
-const ROUND = 'refresh'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
 /** Days without mail after which a domain is refreshed no more. */
 const UNUSED = 180
-/** Fetches at the same time. */
-const AT_ONCE = 4
+/** Milliseconds until a domain without mail is looked at again: it may be in use by then. */
+const UNUSED_PAUSE = 6 * HOUR
+/** Fetches at the same time: policy hosts that hang must not keep the others from their turn. */
+const AT_ONCE = 16
+/** Domains that a worker takes off the agenda at once, and milliseconds in which it must be through with them. */
+const TAKEN = 4 * AT_ONCE
+const TAKEN_FOR = HOUR / 2
+/**
+ * A policy that lives shorter would have to be asked for all day long; the next mail fetches it. Half of it and the longest
+ * pause between two rounds together are less than the whole.
+ */
+const SHORTEST = 3 * HOUR
+
+interface Looked {
+  readonly fetched: boolean
+  /** Milliseconds since the epoch. */
+  readonly again: number | undefined
+}
+const NOTHING: Looked = { fetched: false, again: undefined }
 
 export function createRefresh(tools: RefreshTools): Refresh {
   const { store, obtain, clock, random, log, settings, signal } = tools
-  const owner = randomUUID()
   let timer: NodeJS.Timeout | undefined
   let round: Promise<number> | undefined
 
-  /** Milliseconds between two looks at the list: far less than a refresh interval, and never the same twice. */
+  /** Milliseconds between two rounds: far less than a refresh interval, and never the same twice. */
   const pause = (): number =>
     Math.min(HOUR, settings.refreshIntervalMs / 24) * (0.75 + random() / 2)
 
+  /** Milliseconds of age at which a policy is due; `spread` from 0 (as early as may be) to 1. */
+  const dueAge = ({ policy }: KnownPolicy, spread: number): number =>
+    Math.min(settings.refreshIntervalMs * (0.9 + spread / 10), policy.maxAge * 500)
+
   const isDue = (known: KnownPolicy): boolean => {
-    const lifetime = known.policy.maxAge * 1000
-    // A policy that lives less than two hours would have to be asked for all day long; the next mail fetches it.
-    if (lifetime < 2 * HOUR) return false
+    if (known.policy.maxAge * 1000 < SHORTEST) return false
     const age = clock() - known.fetchedAt
-    const spread = 1 - random() / 10
-    return age < -HOUR || age >= Math.min(settings.refreshIntervalMs * spread, lifetime / 2)
+    return age < -HOUR || age >= dueAge(known, 0)
   }
+
+  /** When a policy is to be looked at; one that lives too short to be refreshed, when it is over. */
+  const dueTime = (known: KnownPolicy): number =>
+    known.policy.maxAge * 1000 < SHORTEST
+      ? known.expiresAt + HOUR
+      : Math.max(known.fetchedAt + dueAge(known, random()), clock() + 1)
 
   const isUsed = async (domain: string): Promise<boolean> => {
     const today = Math.floor(clock() / DAY)
@@ -74,7 +95,6 @@ export function createRefresh(tools: RefreshTools): Refresh {
 
   const fail = async (known: KnownPolicy, problem: StsProblem): Promise<void> => {
     const { domain, policy, expiresAt } = known
-    await store.setNote(domain, REFRESH_PAUSED, 'failed', HOUR)
     if (policy.mode === 'none') return
     await store.setNote(domain, REFRESH_FAILED, writeProblem(problem), DAY)
     const warned = await store.getNote(domain, REFRESH_WARNED)
@@ -86,40 +106,71 @@ export function createRefresh(tools: RefreshTools): Refresh {
     )
   }
 
-  /** @returns whether a fetch was made */
-  const refreshOne = async (domain: string): Promise<boolean> => {
+  const forgetFailures = async (domain: string): Promise<void> => {
+    for (const note of [REFRESH_FAILED, REFRESH_WARNED]) {
+      const found = await store.getNote(domain, note)
+      if (found.ok && found.value !== undefined) await store.setNote(domain, note, 'over', 1)
+    }
+  }
+
+  /** @returns whether a fetch was made, and when to look at the domain again; undefined: never */
+  const refreshOne = async (domain: string): Promise<Looked> => {
     const found = await store.getPolicy(domain)
-    const known = found.ok && found.value !== undefined ? toKnown(found.value, clock()) : undefined
-    if (known === undefined || !isDue(known) || !(await isUsed(domain))) return false
-    const paused = await store.getNote(domain, REFRESH_PAUSED)
-    if (paused.ok && paused.value !== undefined) return false
+    if (!found.ok) return { fetched: false, again: clock() + HOUR }
+    if (found.value === undefined) return NOTHING
+    const known = toKnown(found.value, clock())
+    // What has expired is removed by the store.
+    if (known === undefined) return { fetched: false, again: clock() + DAY }
+    if (!isDue(known)) return { fetched: false, again: dueTime(known) }
+    if (!(await isUsed(domain))) return { fetched: false, again: clock() + UNUSED_PAUSE }
     const txt = await tools.askTxt(domain)
     if (known.policy.mode === 'none' && (txt.kind === 'none' || txt.kind === 'invalid')) {
       await store.deletePolicy(domain)
-      return false
+      return NOTHING
     }
     const id = txt.kind === 'record' ? txt.id : known.id
-    if ((await obtain.failure(domain, id)) !== undefined) return false
+    const later = { fetched: false, again: clock() + BACK_OFF }
+    if ((await obtain.failure(domain, id)) !== undefined) return later
     const obtained = await obtain.anew(domain, id, known.fetchedAt)
-    if (obtained === undefined) return false
-    if (obtained.ok) {
-      for (const note of [REFRESH_FAILED, REFRESH_WARNED])
-        await store.setNote(domain, note, 'over', 1)
-    } else if (!signal.aborted) await fail(known, obtained.problem)
-    return true
+    if (obtained === undefined) return later
+    if (!obtained.ok) {
+      if (!signal.aborted) await fail(known, obtained.problem)
+      return { fetched: true, again: clock() + HOUR * (0.75 + random() / 2) }
+    }
+    await forgetFailures(domain)
+    const isKept = obtained.known.policy.maxAge > 0
+    return { fetched: true, again: isKept ? dueTime(obtained.known) : undefined }
+  }
+
+  const look = async (domain: string): Promise<boolean> => {
+    const { fetched, again } = await refreshOne(domain)
+    await store.plan(domain, again)
+    return fetched
   }
 
   const runRound = async (): Promise<number> => {
-    // Kept to its end: within it the list needs no second look by anybody.
-    const taken = await store.acquire(ROUND, owner, pause() / 2)
-    if (taken.ok && !taken.value) return 0
-    const domains = await store.listDomains()
-    const waiting = domains.ok ? [...domains.value] : []
+    let waiting: string[] = []
+    let more = true
+    let taking: Promise<void> | undefined
+    const take = async (): Promise<void> => {
+      const now = clock()
+      const beyond = now + 2 * Math.max(DAY, settings.refreshIntervalMs)
+      const taken = await store.takeDue({ now, beyond, until: now + TAKEN_FOR, limit: TAKEN })
+      waiting = taken.ok ? [...taken.value.domains] : []
+      more = taken.ok && taken.value.more
+      // A store in memory answers within the same turn, and mail must get its own.
+      await nextTurn()
+    }
     let fetched = 0
     const work = async (): Promise<void> => {
-      for (let domain = waiting.pop(); domain !== undefined; domain = waiting.pop()) {
-        if (signal.aborted) return
-        if (await refreshOne(domain)) fetched += 1
+      while (!signal.aborted) {
+        const domain = waiting.pop()
+        if (domain === undefined) {
+          if (!more && taking === undefined) return
+          await (taking ??= take().finally(() => (taking = undefined)))
+          continue
+        }
+        if (await look(domain)) fetched += 1
       }
     }
     await Promise.all(Array.from({ length: AT_ONCE }, work))

@@ -14,6 +14,10 @@ export interface LmdbFile {
   readonly notes: Database<string, string>
   readonly used: Database<string, string>
   readonly leases: Database<string, string>
+  /** `<time> <domain>`, in order of time. */
+  readonly agenda: Database<string, string>
+  /** Where each domain stands on the agenda. */
+  readonly planned: Database<string, string>
   /** Which domains were changed, by a number that counts up. */
   readonly changes: Database<string, number>
 }
@@ -91,6 +95,8 @@ function openFile(path: string): LmdbFile {
     notes: room<string>('notes'),
     used: room<string>('used'),
     leases: room<string>('leases'),
+    agenda: room<string>('agenda'),
+    planned: room<string>('planned'),
     changes: room<number>('changes'),
   }
 }

@@ -5,13 +5,14 @@
  * Promises: a broken file is moved aside, an unusable one or a full disk means memory instead, each with one warning; no
  * call takes longer than its deadline. A change is seen by the other workers within the polling interval.
  */
+import { domainsOf, dueEntries, replan, takeEntries } from './lmdb-agenda'
 import { type LmdbFile, openLmdb, transact } from './lmdb-file'
+import { createSweep } from './lmdb-sweep'
 import { memoryStore } from './memory'
 import { failed, inWords, stored, tell, within } from './outcome'
 import {
   decodeRecord,
   encodeRecord,
-  GRACE,
   isDomain,
   isNoteName,
   MAX_NOTE,
@@ -26,8 +27,8 @@ const DEADLINE = 2_000
 const POLL = 200
 /** Changes that are kept for workers who have not looked yet. */
 const KEPT_CHANGES = 1_000
-/** Milliseconds between two removals of what is over. */
-const SWEEP = 3_600_000
+/** Domains in a page of the list. */
+const PAGE = 1_000
 /** Milliseconds without another try after a failed write; each is said on stderr by the library. */
 const REST = 60_000
 /** Octets of a key in LMDB are limited to 1978; a lease name is short. */
@@ -54,7 +55,8 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
   let overflowing = false
   let unwritableSince = -Infinity
   let closed = false
-  let nextSweep = now() + SWEEP
+  /** While the file takes no writes: up to where what is due has been given out. */
+  let givenOut: string | undefined
 
   const read = <T>(look: () => T): Promise<Stored<T>> => {
     if (closed) return Promise.resolve(failed('the store is closed'))
@@ -69,10 +71,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
     const rested = now() - unwritableSince
     if (rested >= 0 && rested < REST) return failed('the store takes no writes')
     try {
-      if (now() >= nextSweep) {
-        nextSweep = now() + SWEEP
-        void within(DEADLINE, transact(file, sweep)).catch(() => undefined)
-      }
+      void sweep().catch(() => undefined)
       return stored(await within(DEADLINE, transact(file, act)))
     } catch (error) {
       return failed(inWords(error))
@@ -105,20 +104,11 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
     file.changes.removeSync(number - KEPT_CHANGES)
   }
 
-  const sweep = (): void => {
-    for (const { key, value } of file.policies.getRange({})) {
-      const record = decodeRecord(value, key)
-      if (record === undefined || record.expiresAt + GRACE < now()) {
-        file.policies.removeSync(key)
-        file.used.removeSync(key)
-      }
-    }
-    for (const room of [file.notes, file.leases]) {
-      for (const { key, value } of room.getRange({})) {
-        if (readTimed(value, now()) === undefined) room.removeSync(key)
-      }
-    }
-  }
+  const sweep = createSweep(file, {
+    now,
+    isAlive: (line) => readTimed(line, now()) !== undefined,
+    transact: (act) => within(DEADLINE, transact(file, act)),
+  })
 
   return {
     async getPolicy(domain) {
@@ -135,6 +125,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       const outcome = await keep(
         () => {
           file.policies.putSync(record.domain, encodeRecord(record))
+          replan(file, record.domain, record.fetchedAt)
           noteChange(record.domain)
         },
         () => overflow.setPolicy(record),
@@ -149,16 +140,45 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       const outcome = await write(() => {
         file.policies.removeSync(domain)
         file.used.removeSync(domain)
+        replan(file, domain, undefined)
         noteChange(domain)
       })
       if (outcome.ok) tell(listeners, domain)
       return outcome
     },
-    async listDomains() {
-      const more = await overflow.listDomains()
-      return read(() => [
-        ...new Set([...file.policies.getKeys({}), ...(more.ok ? more.value : [])]),
-      ])
+    async listDomains(after) {
+      const page = await read(() => {
+        const start = after === undefined ? {} : { start: after }
+        return [...file.policies.getKeys({ ...start, limit: PAGE })]
+      })
+      if (!page.ok) return page
+      const domains = page.value.filter((domain) => domain !== after)
+      if (page.value.length === PAGE) return stored({ domains, next: domains.at(-1) })
+      const more = overflowing ? await overflow.listDomains() : undefined
+      return stored({
+        domains: more?.ok === true ? [...domains, ...more.value.domains] : domains,
+        next: undefined,
+      })
+    },
+    async takeDue(due) {
+      const kept = overflowing ? await overflow.takeDue(due) : undefined
+      const more = kept?.ok === true ? kept.value : { domains: [], more: false }
+      const taken = await write(() => takeEntries(file, due))
+      // What cannot be taken can still be looked at: each once, and then from the beginning at the next round.
+      const found = taken.ok ? taken : await read(() => dueEntries(file, due, givenOut))
+      if (!found.ok) return found
+      givenOut = taken.ok ? undefined : found.value.at(-1)
+      return stored({
+        domains: [...new Set([...domainsOf(found.value), ...more.domains])],
+        more: more.more || found.value.length >= due.limit,
+      })
+    },
+    async plan(domain, at) {
+      if (!isDomain(domain)) return failed('not a domain')
+      if (overflowing) await overflow.plan(domain, at)
+      return write(() => {
+        replan(file, domain, at)
+      })
     },
     async getNote(domain, name) {
       if (!isDomain(domain) || !isNoteName(name)) return failed('not a note')

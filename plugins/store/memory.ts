@@ -20,6 +20,7 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
   const policies = new Map<string, PolicyRecord>()
   const notes = new Map<string, Timed<string>>()
   const used = new Map<string, number>()
+  const planned = new Map<string, number>()
   const leases = new Map<string, Timed<string>>()
   const listeners = new Set<ChangeListener>()
   let closed = false
@@ -44,6 +45,7 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
       if (reason !== undefined) return Promise.resolve(failed(reason))
       return answer(() => {
         put(policies, record.domain, record)
+        put(planned, record.domain, record.fetchedAt)
         tell(listeners, record.domain)
       })
     },
@@ -51,9 +53,26 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
       answer(() => {
         policies.delete(domain)
         used.delete(domain)
+        planned.delete(domain)
         tell(listeners, domain)
       }),
-    listDomains: () => answer(() => [...policies.keys()]),
+    listDomains: () => answer(() => ({ domains: [...policies.keys()], next: undefined })),
+    takeDue: (due) =>
+      answer(() => {
+        const domains = [...planned]
+          .filter(([, at]) => at <= due.now || at > due.beyond)
+          .map(([domain]) => domain)
+          .slice(0, due.limit)
+        for (const domain of domains) put(planned, domain, due.until)
+        return { domains, more: domains.length >= due.limit }
+      }),
+    plan(domain, at) {
+      if (!isDomain(domain)) return Promise.resolve(failed('not a domain'))
+      return answer(() => {
+        if (at === undefined) planned.delete(domain)
+        else put(planned, domain, at)
+      })
+    },
     getNote: (domain, name) => answer(() => alive(notes.get(`${domain} ${name}`))),
     setNote(domain, name, text, ttl) {
       if (!isDomain(domain) || !isNoteName(name)) return Promise.resolve(failed('not a note'))

@@ -22,6 +22,7 @@ import {
 } from './record'
 import type {
   ChangeListener,
+  DomainPage,
   PolicyRecord,
   Store,
   Stored,
@@ -47,6 +48,16 @@ if holder and holder ~= ARGV[1] then return 0 end
 redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1`
 /** Deletes a lease if it is still the owner's. */
 const RELEASE = `if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0`
+
+/** Takes what is due off the agenda, by planning it for later; one step for all workers of the cluster. */
+const TAKE_DUE = `local due = redis.call('zrangebyscore', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[4])
+for _, domain in ipairs(redis.call('zrangebyscore', KEYS[1], '(' .. ARGV[2], '+inf', 'LIMIT', 0, ARGV[4])) do due[#due + 1] = domain end
+for _, domain in ipairs(due) do redis.call('zadd', KEYS[1], ARGV[3], domain) end
+return due`
+/** Domains in a page of the list. */
+const PAGE = 1_000
+/** How a page of the list is called: where it is from, and the cursor there. */
+const PAGE_NAME = /^(remote|local) (.*)$/
 
 type Client = ReturnType<typeof connectTo>
 
@@ -108,9 +119,8 @@ export function redisStore(
     return ask((redis) =>
       Promise.all([
         redis.set(key(record.domain, 'policy'), encodeRecord(record), px(lifetime)),
-        redis.zAdd(index, { score: record.expiresAt, value: record.domain }),
+        redis.zAdd(index, { score: record.fetchedAt, value: record.domain }),
         redis.pExpire(index, MAX_LIFETIME + GRACE),
-        redis.zRemRangeByScore(index, 0, now() - GRACE),
         redis.publish(channel, record.domain),
       ]),
     )
@@ -140,6 +150,26 @@ export function redisStore(
     return own
   }
 
+  /** Domains that this machine has, as far as they are not in Redis as well. */
+  const ownPage = async (after: string | undefined): Promise<Stored<DomainPage>> => {
+    const page = await local.listDomains(after)
+    if (!page.ok) return page
+    const { domains, next } = page.value
+    const scores = await ask(
+      (redis) => Promise.all(domains.map((domain) => redis.zScore(index, domain))),
+      LIST_DEADLINE,
+    )
+    return stored({
+      domains: scores.ok ? domains.filter((_domain, n) => scores.value[n] === null) : domains,
+      next: next === undefined ? undefined : `local ${next}`,
+    })
+  }
+
+  const followPlan = async (domain: string, at: number): Promise<void> => {
+    await store.getPolicy(domain)
+    await local.plan(domain, at)
+  }
+
   const store: Store = {
     async getPolicy(domain) {
       if (!isDomain(domain)) return failed('not a domain')
@@ -164,13 +194,56 @@ export function redisStore(
       )
       return either(await Promise.all([purged, local.deletePolicy(domain)]))
     },
-    async listDomains() {
-      const [remote, own] = await Promise.all([
-        ask((redis) => redis.zRangeByScore(index, now() - GRACE, '+inf'), LIST_DEADLINE),
-        local.listDomains(),
-      ])
-      if (!remote.ok) return own
-      return stored([...new Set([...remote.value.filter(isDomain), ...(own.ok ? own.value : [])])])
+    async listDomains(after = 'remote 0') {
+      const [, place, cursor = ''] = PAGE_NAME.exec(after) ?? []
+      if (place === 'remote') {
+        const page = await ask(
+          (redis) => redis.zScan(index, cursor, { COUNT: PAGE }),
+          LIST_DEADLINE,
+        )
+        if (!page.ok) return ownPage(undefined)
+        const domains = page.value.members.map(({ value }) => value).filter(isDomain)
+        const isLast = page.value.cursor === '0'
+        return stored({ domains, next: isLast ? 'local ' : `remote ${page.value.cursor}` })
+      }
+      return ownPage(cursor === '' ? undefined : cursor)
+    },
+    async takeDue(due) {
+      const own = await local.takeDue(due)
+      const ours = own.ok ? own.value : { domains: [], more: false }
+      const arguments_ = [due.now, due.beyond, due.until, due.limit].map((number) =>
+        String(Math.round(number)),
+      )
+      const taken = await ask((redis) =>
+        Promise.all([
+          redis.eval(TAKE_DUE, { keys: [index], arguments: arguments_ }),
+          Promise.all(ours.domains.map((domain) => redis.zScore(index, domain))),
+        ]),
+      )
+      if (!taken.ok) return own
+      const [remote, scores] = taken.value
+      const given = new Set(namesIn(remote))
+      const follow = ours.domains.map(async (domain, n) => {
+        const planned = scores[n]
+        // Redis has lost it: it is looked at for this machine's sake, and so comes back.
+        if (planned === null || planned === undefined) given.add(domain)
+        // Another worker looks after it. This machine's copy must not grow old beside it.
+        else if (!given.has(domain)) await followPlan(domain, Math.max(planned, due.until))
+      })
+      await Promise.all(follow)
+      return stored({ domains: [...given], more: ours.more || given.size >= due.limit })
+    },
+    async plan(domain, at) {
+      if (!isDomain(domain)) return failed('not a domain')
+      const planned = ask((redis): Promise<unknown> =>
+        at === undefined
+          ? redis.zRem(index, domain)
+          : Promise.all([
+              redis.zAdd(index, { score: Math.round(at), value: domain }),
+              redis.pExpire(index, MAX_LIFETIME + GRACE),
+            ]),
+      )
+      return either(await Promise.all([planned, local.plan(domain, at)]))
     },
     async getNote(domain, name) {
       if (!isDomain(domain) || !isNoteName(name)) return failed('not a note')
@@ -239,6 +312,12 @@ export function redisStore(
 
 function px(ms: number): { expiration: { type: 'PX'; value: number } } {
   return { expiration: { type: 'PX', value: Math.max(1, Math.round(ms)) } }
+}
+
+/** What a script returned, as far as it names domains. */
+function namesIn(found: unknown): readonly string[] {
+  const items = Array.isArray(found) ? (found as readonly unknown[]) : []
+  return items.filter((item): item is string => typeof item === 'string' && isDomain(item))
 }
 
 /** One of two places has it: that is enough to go on, and the other is brought up to date when it is next asked. */

@@ -26,6 +26,28 @@ export interface PolicyRecord {
   readonly expiresAt: number
 }
 
+export interface DomainPage {
+  readonly domains: readonly string[]
+  /** Undefined on the last page. */
+  readonly next: string | undefined
+}
+
+/** Milliseconds since the epoch. */
+export interface Due {
+  readonly now: number
+  /** Nobody plans that far ahead: what is there was planned under another clock, and is due as well. */
+  readonly beyond: number
+  readonly until: number
+  /** About how many domains. */
+  readonly limit: number
+}
+
+export interface Taken {
+  readonly domains: readonly string[]
+  /** Whether there may be more, also where none are given now. */
+  readonly more: boolean
+}
+
 /** @param domain what changed; undefined: anything may have (changes were missed, look again) */
 export type ChangeListener = (domain: string | undefined) => void
 
@@ -36,8 +58,20 @@ export interface Store {
   setPolicy(record: PolicyRecord): Promise<Stored<void>>
   /** Removes the record wherever it is kept, and tells. */
   deletePolicy(domain: string): Promise<Stored<void>>
-  /** The domains that have a record, in no order. */
-  listDomains(): Promise<Stored<readonly string[]>>
+  /**
+   * The domains that have a record, in no order, some at a time; one may come twice.
+   * @param after `next` of the page before; left out: the first page
+   */
+  listDomains(after?: string): Promise<Stored<DomainPage>>
+
+  /**
+   * The agenda: when each domain with a record is to be looked at again, so that nobody has to look at all of them to find
+   * those. A record that is set is to be looked at at once. Takes those whose time has come, for this worker: nobody else
+   * is given them before `until`, by which they should have been planned anew.
+   */
+  takeDue(due: Due): Promise<Stored<Taken>>
+  /** @param at milliseconds since the epoch; undefined: takes the domain off the agenda */
+  plan(domain: string, at: number | undefined): Promise<Stored<void>>
 
   /** A short-lived result, as it was set; undefined after its time. */
   getNote(domain: string, name: string): Promise<Stored<string | undefined>>

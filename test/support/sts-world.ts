@@ -27,7 +27,10 @@ export interface StsWorld {
   /** The TXT record has this id, or: `gone`, `failing`, or whole records. */
   publish(id: string | readonly string[], ttl?: number): void
   /** What the policy host serves from now on. */
-  serve(text: string | { readonly problem: StsProblemReason } | (() => Promise<FetchOutcome>)): void
+  serve(
+    text:
+      string | { readonly problem: StsProblemReason } | ((domain: string) => Promise<FetchOutcome>),
+  ): void
   /** Another worker: its own memory, the same store, DNS and policy host. */
   worker(): ManagedStsPolicies
 }
@@ -39,9 +42,15 @@ export function policy(mode = 'enforce', maxAge = 604_800, mx = '*.rcpt.test'): 
 export function stsWorld({
   wrap = (store) => store,
   leaseMs = 10_000,
-}: { wrap?: (store: Store) => Store; leaseMs?: number } = {}): StsWorld {
+  random = () => 0.5,
+}: {
+  wrap?: (store: Store) => Store
+  leaseMs?: number
+  random?: () => number
+} = {}): StsWorld {
   let time = START
-  let served: () => Promise<FetchOutcome> = () => Promise.reject(new Error('nothing served'))
+  let served: (domain: string) => Promise<FetchOutcome> = () =>
+    Promise.reject(new Error('nothing served'))
   let fetches = 0
   const log: string[] = []
   const at = (level: string) => (text: string) => void log.push(`${level} ${text}`)
@@ -58,12 +67,12 @@ export function stsWorld({
     createStsPolicies({
       resolver,
       store,
-      fetch: () => {
+      fetch: (domain) => {
         fetches += 1
-        return served()
+        return served(domain)
       },
       clock,
-      random: () => 0.5,
+      random,
       log: logger,
       settings: { fetchTimeoutMs: 60_000, refreshIntervalMs: DAY, leaseMs },
     })

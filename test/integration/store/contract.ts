@@ -1,6 +1,6 @@
 /** What every store must do, whichever it is; each backend's tests run it. */
 import assert from 'node:assert/strict'
-import type { Logger, PolicyRecord, Store, Stored } from '../../../plugins/store/types'
+import type { Due, Logger, PolicyRecord, Store, Stored } from '../../../plugins/store/types'
 
 export const NOW = 1_800_000_000_000
 const HOUR = 3_600_000
@@ -41,6 +41,18 @@ export async function value<T>(call: Promise<Stored<T>>): Promise<T> {
   const outcome = await call
   assert.ok(outcome.ok, outcome.ok ? '' : outcome.detail)
   return outcome.value
+}
+
+/** Every domain of the list, page by page. */
+export async function domains(store: Store): Promise<readonly string[]> {
+  const found: string[] = []
+  let after: string | undefined
+  do {
+    const page = await value(store.listDomains(after))
+    found.push(...page.domains)
+    after = page.next
+  } while (after !== undefined)
+  return found
 }
 
 /** The next change that a store tells of. */
@@ -111,7 +123,7 @@ function register(make: () => StoreUnderTest): void {
     await value(store.deletePolicy('rcpt.test'))
     assert.equal(await value(store.getPolicy('rcpt.test')), undefined)
     assert.equal(await value(store.lastUsed('rcpt.test')), undefined)
-    assert.deepEqual(await value(store.listDomains()), [])
+    assert.deepEqual(await domains(store), [])
   })
   it('a deleted policy can be set again', async () => {
     await value(store.setPolicy(record()))
@@ -124,7 +136,7 @@ function register(make: () => StoreUnderTest): void {
   it('lists the domains', async () => {
     for (const domain of ['a.test', 'b.test', 'c.test'])
       await value(store.setPolicy(record({ domain })))
-    assert.deepEqual([...(await value(store.listDomains()))].sort(), ['a.test', 'b.test', 'c.test'])
+    assert.deepEqual([...(await domains(store))].sort(), ['a.test', 'b.test', 'c.test'])
   })
   it('refuses what is no domain, in every call', async () => {
     for (const domain of [
@@ -141,7 +153,7 @@ function register(make: () => StoreUnderTest): void {
       assert.equal((await store.setPolicy(record({ domain }))).ok, false, domain)
       assert.equal((await store.setNote(domain, 'failed', 'x', HOUR)).ok, false, domain)
     }
-    assert.deepEqual(await value(store.listDomains()), [])
+    assert.deepEqual(await domains(store), [])
   })
   it('refuses a record that it could not read back', async () => {
     for (const bad of [{ id: 'a b' }, { id: '' }, { fetchedAt: -1 }, { fetchedAt: 1.5 }, { expiresAt: NOW - 1 }, { expiresAt: NOW + 1e12 }, { fetchedAt: NaN }]) {
@@ -171,6 +183,96 @@ function register(make: () => StoreUnderTest): void {
     assert.equal(await value(store.lastUsed('rcpt.test')), undefined)
     await value(store.markUsed('rcpt.test', 20_833))
     assert.equal(await value(store.lastUsed('rcpt.test')), 20_833)
+  })
+
+  describe('agenda', () => {
+    const due = (changes: Partial<Due> = {}): Due => {
+      const now = clock.now()
+      return { now, beyond: now + 48 * HOUR, until: now + HOUR, limit: 64, ...changes }
+    }
+    const take = async (changes?: Partial<Due>): Promise<readonly string[]> =>
+      [...(await value(store.takeDue(due(changes)))).domains].sort()
+
+    it('SC-09 what is set is due at once, and then taken for a while', async () => {
+      assert.deepEqual(await take(), [])
+      await value(store.setPolicy(record({ domain: 'a.test' })))
+      await value(store.setPolicy(record({ domain: 'b.test' })))
+      assert.deepEqual(await take(), ['a.test', 'b.test'])
+      assert.deepEqual(await take(), [])
+      clock.advance(HOUR - 1)
+      assert.deepEqual(await take(), [])
+      clock.advance(1)
+      assert.deepEqual(await take(), ['a.test', 'b.test'])
+    })
+    it('SC-09 a domain comes when it is planned, and once', async () => {
+      await value(store.setPolicy(record()))
+      for (const hours of [9, 3, 6]) {
+        await value(store.plan('rcpt.test', clock.now() + hours * HOUR))
+      }
+      clock.advance(6 * HOUR - 1)
+      assert.deepEqual(await take(), [])
+      clock.advance(1)
+      assert.deepEqual(await take({ until: clock.now() + 40 * HOUR }), ['rcpt.test'])
+      clock.advance(39 * HOUR)
+      assert.deepEqual(await take(), [])
+    })
+    it('SC-09 what was planned before the clock was set back is due', async () => {
+      await value(store.setPolicy(record()))
+      await value(store.plan('rcpt.test', clock.now() + 24 * HOUR))
+      clock.advance(-24 * HOUR)
+      assert.deepEqual(await take(), [])
+      clock.advance(-1)
+      assert.deepEqual(await take(), ['rcpt.test'])
+      assert.deepEqual(await take(), [])
+    })
+    it('what is deleted, or planned for never, is not on it', async () => {
+      for (const domain of ['a.test', 'b.test', 'c.test'])
+        await value(store.setPolicy(record({ domain })))
+      await value(store.deletePolicy('a.test'))
+      await value(store.plan('b.test', undefined))
+      await value(store.plan('b.test', undefined))
+      assert.deepEqual(await take(), ['c.test'])
+      assert.equal((await store.plan('not a domain', NOW)).ok, false)
+    })
+    it('gives a few at a time, the most overdue first, until all are taken', async () => {
+      const all = Array.from({ length: 100 }, (_, n) => `d${n}.test`)
+      for (const [n, domain] of all.entries()) {
+        await value(store.setPolicy(record({ domain })))
+        await value(store.plan(domain, clock.now() - n))
+      }
+      const taken: string[] = []
+      for (let more = true; more;) {
+        const some = await value(store.takeDue(due({ limit: 10 })))
+        assert.ok(some.domains.length <= 10)
+        if (taken.length === 0 && under.shared) assert.ok(some.domains.includes('d99.test'))
+        taken.push(...some.domains)
+        more = some.more
+      }
+      assert.deepEqual(taken.sort(), all.sort())
+      assert.deepEqual(await take(), [])
+    })
+    it('of many who take at once, each domain comes to one', async () => {
+      const all = Array.from({ length: 60 }, (_, n) => `d${n}.test`)
+      await Promise.all(all.map((domain) => value(store.setPolicy(record({ domain })))))
+      const workers = under.shared ? [store, await another(), await another()] : [store]
+      const taken = await Promise.all(
+        Array.from({ length: 30 }, (_, n) =>
+          value((workers[n % workers.length] ?? store).takeDue(due({ limit: 5 }))),
+        ),
+      )
+      assert.deepEqual(taken.flatMap((each) => each.domains).sort(), all.sort())
+    })
+  })
+
+  it('lists many domains in pages', async () => {
+    const all = Array.from({ length: 2_345 }, (_, n) => `d${n}.test`)
+    for (let first = 0; first < all.length; first += 100) {
+      const some = all.slice(first, first + 100)
+      await Promise.all(some.map((domain) => value(store.setPolicy(record({ domain })))))
+    }
+    const found = await domains(store)
+    assert.deepEqual([...new Set(found)].sort(), all.sort())
+    if (under.shared) assert.ok((await value(store.listDomains())).domains.length < 2_000)
   })
 
   it('SF-22 a lease has one owner', async () => {
@@ -252,7 +354,7 @@ function register(make: () => StoreUnderTest): void {
     assert.deepEqual(await value(other.getPolicy('rcpt.test')), record())
     assert.equal(await value(other.getNote('rcpt.test', 'failed')), 'x')
     assert.equal(await value(other.lastUsed('rcpt.test')), 7)
-    assert.deepEqual(await value(other.listDomains()), ['rcpt.test'])
+    assert.deepEqual(await domains(other), ['rcpt.test'])
     await value(other.deletePolicy('rcpt.test'))
     assert.equal(await value(store.getPolicy('rcpt.test')), undefined)
   })
@@ -262,6 +364,7 @@ function register(make: () => StoreUnderTest): void {
     for (const call of [
       store.getPolicy('rcpt.test'), store.setPolicy(record()), store.deletePolicy('rcpt.test'), store.listDomains(),
       store.getNote('rcpt.test', 'failed'), store.setNote('rcpt.test', 'failed', 'x', 1), store.lastUsed('rcpt.test'),
+      store.takeDue({ now: NOW, beyond: NOW, until: NOW, limit: 1 }), store.plan('rcpt.test', NOW),
       store.markUsed('rcpt.test', 1), store.acquire('x', 'y', 1), store.release('x', 'y'),
     ]) assert.equal((await call).ok, false) // prettier-ignore
   })

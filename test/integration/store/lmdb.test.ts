@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createStore } from '../../../plugins/store'
 import { lmdbStore } from '../../../plugins/store/lmdb'
-import { makeLog, NOW, record, storeContract, value } from './contract'
+import { domains, makeClock, makeLog, NOW, record, storeContract, value } from './contract'
 
 const HOUR = 3_600_000
 
@@ -156,6 +156,67 @@ describe('store in LMDB', () => {
     })
   }).timeout(20_000) // prettier-ignore
 
+  describe('what is over', () => {
+    const clock = makeClock()
+    /** Writes something each second, as a busy worker does, until it holds or an hour has passed. */
+    async function writeUntil(
+      store: ReturnType<typeof lmdbStore>,
+      holds: () => Promise<boolean>,
+    ): Promise<number> {
+      for (let second = 1; second < 3600; second++) {
+        clock.advance(1000)
+        await value(store.acquire('x', 'me', 1))
+        if (await holds()) return second
+      }
+      return assert.fail('not within an hour')
+    }
+
+    it('is removed little by little, and nothing else', async () => {
+      const store = lmdbStore(path, { now: () => clock.now(), log: makeLog() })
+      const set = (domain: string, hours: number) =>
+        store.setPolicy(
+          record({ domain, fetchedAt: clock.now(), expiresAt: clock.now() + hours * HOUR }),
+        )
+      await Promise.all(Array.from({ length: 1_700 }, (_, n) => set(`over${n}.test`, 1)))
+      await Promise.all(Array.from({ length: 300 }, (_, n) => set(`stays${n}.test`, 1000)))
+      clock.advance(24 * HOUR)
+      for (let n = 0; n < 20; n++) {
+        clock.advance(1000)
+        await value(store.acquire('x', 'me', 1))
+      }
+      assert.equal((await domains(store)).length, 2_000)
+      clock.advance(HOUR)
+      const left: number[] = []
+      await writeUntil(store, async () => {
+        left.push((await domains(store)).length)
+        return left.at(-1) === 300
+      })
+      assert.ok(left.length >= 4, 'in one go')
+      for (const domain of await domains(store)) assert.match(domain, /^stays/)
+      const now = clock.now()
+      const due = await value(store.takeDue({ now, beyond: 2 * now, until: 2 * now, limit: 5_000 }))
+      assert.equal(due.domains.length, 300)
+      await store.close()
+    }).timeout(20_000)
+
+    it('SC-09 a policy that is not on the agenda comes onto it', async () => {
+      await withStore(async (store) => {
+        await value(
+          store.setPolicy(record({ fetchedAt: clock.now(), expiresAt: clock.now() + 90 * HOUR })),
+        )
+        await value(store.plan('rcpt.test', undefined))
+      })
+      const store = lmdbStore(path, { now: () => clock.now(), log: makeLog() })
+      clock.advance(HOUR)
+      await writeUntil(store, async () => {
+        const now = clock.now()
+        const due = await value(store.takeDue({ now, beyond: 2 * now, until: 2 * now, limit: 9 }))
+        return due.domains.includes('rcpt.test')
+      })
+      await store.close()
+    })
+  })
+
   describe('broken files', () => {
     async function fill(): Promise<void> {
       await withStore(async (store) => {
@@ -254,6 +315,13 @@ describe('store in LMDB', () => {
               if (!set.ok || got.value?.text !== text) console.log('lost ' + domain, set, got)
             }))
           }
+          const given = []
+          for (let more = true; more; ) {
+            const { value } = await store.takeDue({ now: time, beyond: 2 * time, until: 2 * time - 1, limit: 64 })
+            given.push(...value.domains)
+            more = value.more
+          }
+          console.log('given ' + given.length + ' of ' + new Set(given).size)
           console.log('old ' + (await store.getPolicy('d1.test')).value?.domain)
           await store.close()
         })()`
@@ -276,6 +344,9 @@ describe('store in LMDB', () => {
       assert.equal(code, 0, output)
       assert.equal(output.match(/^warn the store takes no writes/gm)?.length, 1, output)
       assert.doesNotMatch(output, /lost/)
+      const [, given, of] = /^given ([0-9]+) of ([0-9]+)/m.exec(output) ?? []
+      assert.equal(given, of)
+      assert.ok(Number(given) >= 500, output)
       assert.match(output, /old d1\.test/)
     }).timeout(30_000)
   })

@@ -11,7 +11,16 @@ import { encodeRecord } from '../../../plugins/store/record'
 import { redisStore } from '../../../plugins/store/redis'
 import type { Store } from '../../../plugins/store/types'
 import { freePort, startRedis, type TestRedis } from '../../support/redis'
-import { makeClock, makeLog, NOW, record, storeContract, type TestLog, value } from './contract'
+import {
+  domains,
+  makeClock,
+  makeLog,
+  NOW,
+  record,
+  storeContract,
+  type TestLog,
+  value,
+} from './contract'
 
 const HOUR = 3_600_000
 
@@ -103,6 +112,46 @@ describe('store in Redis', () => {
     assert.deepEqual(await value(two.local.getPolicy('rcpt.test')), record())
   })
 
+  describe('agenda', () => {
+    const due = (now: number) => ({ now, beyond: now + 48 * HOUR, until: now + HOUR, limit: 64 })
+
+    it('SC-09 of two machines that both know a domain, one is given it, and the other brings its copy up to date', async () => {
+      const clock = makeClock()
+      const one = machine(clock)
+      const two = machine(clock)
+      await value(one.store.setPolicy(record()))
+      await value(two.store.getPolicy('rcpt.test'))
+      await until(async () => (await value(two.local.getPolicy('rcpt.test'))) !== undefined)
+      assert.deepEqual((await value(one.store.takeDue(due(clock.now())))).domains, ['rcpt.test'])
+      await value(one.store.setPolicy(record({ id: 'new', fetchedAt: NOW + 1 })))
+      await value(one.store.plan('rcpt.test', NOW + 20 * HOUR))
+      assert.deepEqual((await value(two.store.takeDue(due(clock.now())))).domains, [])
+      assert.equal((await value(two.local.getPolicy('rcpt.test')))?.id, 'new')
+      clock.advance(20 * HOUR)
+      assert.deepEqual((await value(two.store.takeDue(due(clock.now())))).domains, ['rcpt.test'])
+      assert.deepEqual((await value(one.store.takeDue(due(clock.now())))).domains, [])
+    })
+    it('SC-09 what Redis has lost is given to a machine that knows it', async () => {
+      const { store } = machine()
+      await value(store.setPolicy(record()))
+      await value(store.plan('rcpt.test', NOW))
+      await admin.flushAll()
+      assert.deepEqual((await value(store.takeDue(due(NOW)))).domains, ['rcpt.test'])
+      await value(store.plan('rcpt.test', NOW + HOUR))
+      assert.equal(await admin.zScore('tlspolicy:domains', 'rcpt.test'), NOW + HOUR)
+      assert.ok((await admin.pTTL('tlspolicy:domains')) > 0)
+    })
+    it('names that are none are not given', async () => {
+      const { store } = machine()
+      await admin.zAdd('tlspolicy:domains', [
+        { score: 0, value: '../x' },
+        { score: 1, value: 'y'.repeat(100_000) },
+        { score: 2, value: 'ok.test' },
+      ])
+      assert.deepEqual((await value(store.takeDue(due(NOW)))).domains, ['ok.test'])
+    })
+  })
+
   describe('hostile contents', () => {
     const hostile: [string, string][] = [
       ['noise', '\u0000\u0001'],
@@ -138,7 +187,7 @@ describe('store in Redis', () => {
       assert.equal(await value(store.getPolicy('rcpt.test')), undefined)
       assert.equal(await value(store.lastUsed('rcpt.test')), undefined)
       assert.equal(await value(store.getNote('rcpt.test', 'failed')), undefined)
-      assert.deepEqual(await value(store.listDomains()), [])
+      assert.deepEqual(await domains(store), [])
       assert.deepEqual(log.lines, [])
     })
     it('messages and list entries that name no domain are ignored', async () => {
@@ -151,7 +200,7 @@ describe('store in Redis', () => {
       await until(() => heard.includes('good.test'))
       assert.deepEqual(heard.filter((domain) => domain !== undefined), ['good.test'])
       await admin.zAdd('tlspolicy:domains', [{ score: NOW, value: '../x' }, { score: NOW, value: 'ok.test' }])
-      assert.deepEqual(await value(store.listDomains()), ['ok.test'])
+      assert.deepEqual(await domains(store), ['ok.test'])
     }) // prettier-ignore
     it('a huge note is cut', async () => {
       const { store } = machine()
@@ -220,7 +269,7 @@ describe('store in Redis', () => {
       assert.equal(await value(store.acquire('x', 'you', HOUR)), false)
       await value(store.setNote('rcpt.test', 'failed', 'x', HOUR))
       assert.equal(await value(store.getNote('rcpt.test', 'failed')), 'x')
-      assert.deepEqual([...(await value(store.listDomains()))].sort(), ['b.test', 'rcpt.test'])
+      assert.deepEqual([...(await domains(store))].sort(), ['b.test', 'rcpt.test'])
       assert.deepEqual(log.lines.length, 1, String(log.lines))
       assert.match(
         log.lines[0] ?? '',

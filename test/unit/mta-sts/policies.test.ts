@@ -559,7 +559,7 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
 function brokenStore(): Store {
   const fail = () => Promise.resolve({ ok: false, detail: 'out of order' } as const)
   return {
-    getPolicy: fail, setPolicy: fail, deletePolicy: fail, listDomains: fail, getNote: fail, setNote: fail,
+    getPolicy: fail, setPolicy: fail, deletePolicy: fail, listDomains: fail, takeDue: fail, plan: fail, getNote: fail, setNote: fail,
     lastUsed: fail, markUsed: fail, acquire: fail, release: fail, onChange: () => () => undefined,
     close: () => Promise.resolve(),
   } // prettier-ignore

@@ -287,6 +287,15 @@ describe('taps of the metrics', () => {
   })
 })
 
+/** The policies, one by one, after a store that takes its time. */
+async function* listed(
+  policies: readonly KnownPolicy[],
+  store: Promise<unknown> = Promise.resolve(),
+): AsyncGenerator<KnownPolicy> {
+  await store
+  yield* policies
+}
+
 describe('census of the cached policies', () => {
   const HOUR = 3_600_000
   const policy = (mode: 'enforce' | 'none', maxAge: number, left: number, domain = 'a.test') => ({
@@ -298,8 +307,8 @@ describe('census of the cached policies', () => {
 
   it('counts by mode, and which of those in use are near their end', async () => {
     const census = createCensus({
-      list: () =>
-        Promise.resolve([
+      each: () =>
+        listed([
           policy('enforce', 604_800, 600 * HOUR),
           policy('enforce', 604_800, HOUR),
           policy('enforce', 604_800, HOUR, 'unused.test'),
@@ -320,9 +329,9 @@ describe('census of the cached policies', () => {
     let now = 1_000_000
     let looks = 0
     const census = createCensus({
-      list: () => {
+      each: () => {
         looks += 1
-        return Promise.resolve([])
+        return listed([])
       },
       isInUse: () => Promise.resolve(true),
       clock: () => now,
@@ -339,16 +348,115 @@ describe('census of the cached policies', () => {
     assert.equal(looks, 3)
   })
 
+  /** What several workers have in common, on one clock. */
+  function commonWorld() {
+    let now = 1_000_000
+    let counts = 0
+    let duration = 0
+    let note: { text: string; until: number } | undefined
+    let claimed = false
+    const world = {
+      advance: (ms: number) => void (now += ms),
+      counts: () => counts,
+      takes: (ms: number) => void (duration = ms),
+      leave: (text: string, ms: number) => void (note = { text, until: now + ms }),
+      claim: (taken: boolean) => void (claimed = taken),
+      worker: () =>
+        createCensus({
+          each: () => {
+            counts += 1
+            now += duration
+            return listed([policy('enforce', 604_800, 2_000_000_000)])
+          },
+          isInUse: () => Promise.resolve(true),
+          clock: () => now,
+          common: {
+            recall: () =>
+              Promise.resolve(note !== undefined && now < note.until ? note.text : undefined),
+            leave: (text, ms) => Promise.resolve(world.leave(text, ms)),
+            claim: () => Promise.resolve(!claimed && (claimed = true)),
+            giveBack: () => Promise.resolve(world.claim(false)),
+          },
+        }),
+    }
+    return world
+  }
+  const ONE = [
+    { mode: 'enforce', held: 1, expiring: 0 },
+    { mode: 'testing', held: 0, expiring: 0 },
+    { mode: 'none', held: 0, expiring: 0 },
+  ]
+
+  it('one worker counts for the whole cluster', async () => {
+    const world = commonWorld()
+    const workers = [world.worker(), world.worker(), world.worker()]
+    for (const worker of workers) assert.deepEqual(await worker(), ONE)
+    assert.equal(world.counts(), 1)
+    world.advance(300_000)
+    for (const worker of workers) assert.deepEqual(await worker(), ONE)
+    assert.equal(world.counts(), 2)
+  })
+
+  it('while another worker counts, the last count stands', async () => {
+    const world = commonWorld()
+    const worker = world.worker()
+    world.claim(true)
+    assert.equal(await worker(), undefined)
+    world.claim(false)
+    world.advance(300_000)
+    assert.deepEqual(await worker(), ONE)
+    world.claim(true)
+    world.advance(300_000)
+    assert.deepEqual(await worker(), ONE)
+    assert.equal(world.counts(), 1)
+  })
+
+  it('a count that takes a minute is made again after a hundred minutes, not after five', async () => {
+    const world = commonWorld()
+    const workers = [world.worker(), world.worker()]
+    world.takes(60_000)
+    await workers[0]?.()
+    for (let minute = 0; minute < 99; minute++) {
+      world.advance(60_000)
+      for (const worker of workers) assert.deepEqual(await worker(), ONE)
+    }
+    assert.equal(world.counts(), 1)
+    world.advance(60_000)
+    for (const worker of workers) await worker()
+    assert.equal(world.counts(), 2)
+  })
+
+  it('numbers that others have written are numbers, or not there', async () => {
+    for (const text of [
+      '',
+      'x',
+      '1 2 3',
+      '1 0 0 0 0 -1',
+      '1 0 0 0 0 0 0',
+      '1e9 0 0 0 0 0',
+      ' 1 0 0 0 0 0',
+    ]) {
+      const world = commonWorld()
+      world.leave(text, 300_000)
+      assert.deepEqual(await world.worker()(), ONE, text)
+      assert.equal(world.counts(), 1)
+    }
+    const world = commonWorld()
+    world.leave('7 1 2 0 3 0', 300_000)
+    assert.deepEqual((await world.worker()())?.[0], { mode: 'enforce', held: 7, expiring: 1 })
+    assert.equal(world.counts(), 0)
+  })
+
   it('a store that hangs costs a moment, one that fails gives no number; neither is an error', async () => {
     const hanging = createCensus({
-      list: () => new Promise(() => undefined),
+      each: () => listed([], new Promise(() => undefined)),
       isInUse: () => Promise.resolve(true),
       clock: () => 0,
       patienceMs: 5,
     })
     assert.equal(await hanging(), undefined)
     const failing = createCensus({
-      list: () => Promise.reject(new Error('gone')),
+      each: () => listed([], Promise.reject(new Error('gone'))),
       isInUse: () => Promise.resolve(true),
       clock: () => 0,
     })

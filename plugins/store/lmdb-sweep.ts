@@ -1,0 +1,91 @@
+/**
+ * Removes from the LMDB file what is over, a few entries at a time: a million policies looked at in one go would hold the
+ * worker up for seconds, and all others who want to write with it. Looking takes no lock; only removing does.
+ */
+import type { Database } from 'lmdb'
+import { replan } from './lmdb-agenda'
+import type { LmdbFile } from './lmdb-file'
+import { decodeRecord, GRACE } from './record'
+
+export interface SweepTools {
+  readonly now: () => number
+  /** Whether a line of notes or leases still counts. */
+  readonly isAlive: (line: string) => boolean
+  /** Runs writes in a transaction. */
+  readonly transact: (act: () => void) => Promise<void>
+}
+
+/** Milliseconds between two sweeps, and between two steps of one. */
+const SWEEP = 3_600_000
+const STEP = 1_000
+/** Entries that one step looks at: about a millisecond. */
+const ENTRIES = 500
+
+/** @returns to be called now and then: does the next step if its time has come */
+export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<void> {
+  const { now, isAlive, transact } = tools
+  const isOver = (key: string, value: string | undefined): boolean => {
+    const record = decodeRecord(value, key)
+    return record === undefined || record.expiresAt + GRACE < now()
+  }
+  const isUnplanned = (key: string): boolean => file.planned.get(key) === undefined
+  const rooms: readonly {
+    readonly room: Database<string, string>
+    readonly wants: (key: string, value: string | undefined) => boolean
+    readonly handle: (key: string, value: string | undefined) => void
+  }[] = [
+    {
+      room: file.policies,
+      wants: (key, value) => isOver(key, value) || isUnplanned(key),
+      handle: (key, value) => {
+        if (isOver(key, value)) {
+          file.policies.removeSync(key)
+          file.used.removeSync(key)
+          replan(file, key, undefined)
+        } else if (isUnplanned(key)) replan(file, key, 0)
+      },
+    },
+    ...[file.notes, file.leases].map((room) => {
+      const wants = (_key: string, value: string | undefined) =>
+        value !== undefined && !isAlive(value)
+      return {
+        room,
+        wants,
+        handle: (key: string, value: string | undefined) => {
+          if (wants(key, value)) room.removeSync(key)
+        },
+      }
+    }),
+  ]
+
+  let next = now() + SWEEP
+  let at = 0
+  let after: string | undefined
+
+  return async () => {
+    const time = now()
+    // A clock that was set back must not put the next step off for longer.
+    if (time < next && time >= next - SWEEP) return
+    next = time + STEP
+    const current = rooms[at]
+    if (current === undefined) return
+    const entries = [
+      ...current.room.getRange({
+        ...(after === undefined ? {} : { start: after }),
+        limit: ENTRIES,
+      }),
+    ]
+    const last = entries.at(-1)?.key
+    // The step before ended with the entry with which this one begins.
+    if (last === undefined || last === after || entries.length < ENTRIES) {
+      after = undefined
+      at = (at + 1) % rooms.length
+      if (at === 0) next = time + SWEEP
+    } else after = last
+    const wanted = entries.filter(({ key, value }) => current.wants(key, value))
+    if (wanted.length === 0) return
+    await transact(() => {
+      for (const { key } of wanted) current.handle(key, current.room.get(key))
+    })
+  }
+}
