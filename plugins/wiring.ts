@@ -11,6 +11,7 @@ import type { Planner } from './delivery/planner'
 import { createResolver } from './dnssec-stub'
 import type { Health, ManagedResolver } from './dnssec-stub'
 import { fetchPolicy } from './mta-sts/fetch'
+import { rememberTrust } from './mta-sts/https-get'
 import { createStsPolicies } from './mta-sts/policies'
 import type { ManagedStsPolicies } from './mta-sts/policies'
 import { NO_METRICS } from './observe/metrics'
@@ -57,6 +58,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
   const resolver = wireResolver(atStart, options.onHealth)
   const store = await wireStore(atStart, options)
   const ticks = () => performance.now()
+  const trust = rememberTrust()
   const tap = createStsTap(metrics, ticks)
   const sts = createStsPolicies({
     resolver: resolver.resolver,
@@ -68,6 +70,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
         signal,
         resolver: resolver.resolver,
         ca: options.ca(),
+        trust,
         timeoutMs: mtaSts.fetchTimeoutSeconds * 1000,
         maxBody: mtaSts.maxBody,
         allowPrivate: mtaSts.fetchPrivate,

@@ -9,7 +9,14 @@
 import net from 'node:net'
 import type { Outcome, Resolver } from '../dnssec-stub/types'
 import { isPublicAddress } from './address'
-import { getPolicy, type HttpsTarget, openHttps, type Opened } from './https-get'
+import {
+  getPolicy,
+  type HttpsTarget,
+  openHttps,
+  type Opened,
+  type TrustIn,
+  trustIn,
+} from './https-get'
 import { oneLine } from './one-line'
 import { parsePolicy } from './policy'
 import type { StsPolicy, StsProblem } from './types'
@@ -20,6 +27,8 @@ export interface FetchOptions {
   readonly resolver: Resolver
   /** PEM roots; left out: Node's own. */
   readonly ca?: string | undefined
+  /** For many fetches: rememberTrust of https-get.ts. */
+  readonly trust?: TrustIn
   /** Milliseconds for everything (RFC 8461 §3.3 suggests a minute). */
   readonly timeoutMs: number
   /** Octets of the body (RFC 8461 §3.3 suggests 64 KiB). */
@@ -70,6 +79,7 @@ async function fetchWithin(options: FetchOptions, signal: AbortSignal): Promise<
       address,
       port: options.port ?? 443,
       ca: options.ca,
+      trust: options.trust ?? trustIn,
       maxBody: options.maxBody,
       connect: options.connect ?? ((to, port) => net.connect({ host: to, port })),
     }

@@ -21,9 +21,25 @@ export interface HttpsTarget {
   readonly port: number
   /** PEM roots; undefined: Node's own. */
   readonly ca: string | undefined
+  readonly trust: TrustIn
   /** Octets. */
   readonly maxBody: number
   readonly connect: (address: string, port: number) => net.Socket
+}
+
+/** @param ca PEM roots; undefined: Node's own. @throws Error for what is no PEM. */
+export type TrustIn = (ca: string | undefined) => tls.SecureContext
+
+export const trustIn: TrustIn = (ca) =>
+  tls.createSecureContext({ ...(ca === undefined ? {} : { ca }), minVersion: 'TLSv1.2' })
+
+/** The same, made anew only for other roots: reading a bundle of them takes longer than all the rest of a fetch. */
+export function rememberTrust(): TrustIn {
+  let last: { readonly ca: string | undefined; readonly trust: tls.SecureContext } | undefined
+  return (ca) => {
+    if (last?.ca !== ca || last === undefined) last = { ca, trust: trustIn(ca) }
+    return last.trust
+  }
 }
 
 export type Opened =
@@ -55,8 +71,7 @@ export async function openHttps(target: HttpsTarget, signal: AbortSignal): Promi
     secured = tls.connect({
       socket: tcp,
       servername: target.host,
-      ...(target.ca === undefined ? {} : { ca: target.ca }),
-      minVersion: 'TLSv1.2',
+      secureContext: target.trust(target.ca),
       ALPNProtocols: ['http/1.1'],
       // Both checks are made below, where the reason can be told: the chain by `authorized`, the name by matchDnsId.
       rejectUnauthorized: false,

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { fetchPolicy, type FetchOptions, type FetchOutcome } from '../../../plugins/mta-sts/fetch'
+import { rememberTrust } from '../../../plugins/mta-sts/https-get'
 import type { StsProblemReason } from '../../../plugins/mta-sts/types'
 import { failed, nodata, scriptedResolver, secure } from '../../support/scripted-resolver'
 import {
@@ -153,6 +154,22 @@ describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
       const own = makeCertificate({ subject: HOST, san: [HOST] })
       const server = await host({ tls: { cert: own.pem, key: own.keyPem } })
       assertProblem(await get(server), 'sts-webpki-invalid', /self.signed/i)
+    })
+    it('SF-02 roots are read once for many fetches, and others at once when they are changed', async () => {
+      const server = await host()
+      const trust = rememberTrust()
+      assert.equal(trust(root.pem), trust(root.pem))
+      assert.ok((await get(server, { trust })).ok)
+      for (const ca of [undefined, makeRoot().pem]) {
+        assertProblem(await get(server, { trust, ca }), 'sts-webpki-invalid')
+      }
+      assert.ok((await get(server, { trust })).ok)
+    })
+    it('roots that are no PEM are a failed fetch', async () => {
+      assertProblem(
+        await get(await host(), { ca: 'x', trust: rememberTrust() }),
+        'sts-webpki-invalid',
+      )
     })
     it('SF-02 a test CA is not among the roots of Node', async () => {
       assertProblem(await get(await host(), { ca: undefined }), 'sts-webpki-invalid')
@@ -452,6 +469,40 @@ describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
         'sts-policy-fetch-error',
       )
       assert.deepEqual(tried, ['1.1.1.1'])
+    })
+    it('SF-19 a forged address record reaches no host of ours: not one connection is begun', async () => {
+      const internal = {
+        A: [
+          '0.0.0.0', '10.1.2.3', '100.64.0.1', '127.0.0.1', '169.254.169.254', '172.16.0.1', '192.0.0.1', '192.0.2.1',
+          '192.168.0.1', '198.18.0.1', '198.51.100.1', '203.0.113.1', '224.0.0.1', '240.0.0.1', '255.255.255.255',
+        ],
+        AAAA: [
+          '::', '::1', '::ffff:127.0.0.1', '::ffff:a00:1', '::127.0.0.1', '64:ff9b::7f00:1', '64:ff9b::10.0.0.1',
+          '64:ff9b:1::1', '100::1', '2001::1', '2001:db8::1', '2002:7f00:1::', '3fff::1', 'fc00::1', 'fd00:ec2::254',
+          'fe80::1', 'fec0::1', 'ff02::1',
+        ],
+      } // prettier-ignore
+      let connections = 0
+      const connect = (): net.Socket => {
+        connections += 1
+        return net.connect({ host: '127.0.0.1', port: 1 })
+      }
+      for (const type of ['A', 'AAAA'] as const) {
+        for (const address of internal[type]) {
+          for (const zone of [
+            { [HOST]: { [type]: secure(address) } },
+            {
+              [HOST]: { CNAME: secure('db.internal') },
+              'db.internal': { [type]: secure(address) },
+            },
+          ]) {
+            const resolver = scriptedResolver(zone)
+            const outcome = await get({ port: 1 }, { resolver, connect, allowPrivate: false })
+            assertProblem(outcome, 'sts-policy-fetch-error', /not public/)
+          }
+        }
+      }
+      assert.equal(connections, 0)
     })
     it('only addresses that are not public: the reason says so', async () => {
       const server = await host()
