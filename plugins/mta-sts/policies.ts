@@ -6,6 +6,7 @@
  * costs no I/O. Never rejects.
  * Refuses: to let a failure, or a policy that is none, replace or lengthen anything.
  */
+import { setMaxListeners } from 'node:events'
 import type { Resolver } from '../dnssec-stub/types'
 import type { Logger, Store } from '../store/types'
 import { normalizeHostName } from '../x509/names'
@@ -82,6 +83,8 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   const flights = new Map<string, Flight>()
   const usedOn = new Map<string, number>()
   const stopping = new AbortController()
+  // Every lookup and fetch under way listens to it: many of them are no leak, and no warning to the operator.
+  setMaxListeners(0, stopping.signal)
   const changes = listenTo(store, (domain) => warm.stale(domain))
   const askTxt = (domain: string, fresh = false) =>
     askTxtRecord(resolver, domain, stopping.signal, fresh)
