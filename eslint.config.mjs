@@ -32,7 +32,7 @@ const PURE = [
   'plugins/delivery/{decide,judge,types}.ts',
   'plugins/dane/{tlsa,verify,types}.ts',
   'plugins/mta-sts/{record,policy,match,types}.ts',
-  'plugins/x509/{names,chain,der}.ts',
+  'plugins/x509/{names,chain,roots,der}.ts',
   'plugins/observe/{reasons,log-line}.ts',
 ]
 const IO = ['dgram', 'dns', 'fs', 'http', 'https', 'net', 'tls', 'child_process', 'cluster']

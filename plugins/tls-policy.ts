@@ -91,6 +91,7 @@ export function register(this: HarakaPlugin): void {
       this.haraka_require('outbound/tls') as OutboundTls,
       this.haraka_require('tls_socket') as TlsSocketModule,
     ),
+    contextSettings: () => loaded.contextSettings,
     now: () => new Date(),
     decisionTimeoutMs: () => {
       const { dns, mtaSts } = config()

@@ -23,15 +23,17 @@ import type { Attempt, HostFailure, Mark, PlannedAttempt } from './attempt'
 import { guardLateErrors, putUpFacade } from './facade'
 import { preflight } from './preflight'
 import type { Seam, SeamHandlers } from './seam'
-import type { ContextSource } from './tls-context'
+import type { ContextSettings, ContextSource } from './tls-context'
 import type { GetClient, GetClientCallback, HarakaMx, HarakaSocket, HMailItem } from './types'
-import { watch } from './watch'
+import { plannedFor, watch } from './watch'
 
 export interface ControlOptions {
   readonly planner: Planner
   readonly treatment: (domain: string) => Treatment
   readonly harakaMx: Seam['HarakaMx']
   readonly contexts: ContextSource
+  /** For sessions that are only watched. */
+  readonly contextSettings: () => ContextSettings
   readonly now: () => Date
   /** Milliseconds after which a decision that has not come is none. */
   readonly decisionTimeoutMs: () => number
@@ -55,6 +57,8 @@ export function createControl(options: ControlOptions): Control {
   const { planner, report } = options
   const attempts = new WeakMap<HMailItem, Attempt>()
   const owners = new WeakMap<HarakaMx, HMailItem>()
+  /** The latest session of a message that is only watched. */
+  const watched = new WeakMap<HMailItem, { readonly mx: HarakaMx; readonly plan: Promise<Plan> }>()
 
   async function getMxRespond(
     hmail: HMailItem,
@@ -89,7 +93,10 @@ export function createControl(options: ControlOptions): Control {
         await original(cont, undefined)
         return
       case 'observe':
-        attempts.set(hmail, { kind: 'watched', plan: planner.planForDomain(domain) })
+        attempts.set(hmail, {
+          kind: 'watched',
+          plan: lookedAt(hmail, planner.planForDomain(domain)),
+        })
         await original(cont, undefined)
         return
       case 'enforce': {
@@ -99,6 +106,32 @@ export function createControl(options: ControlOptions): Control {
         await follow(hmail, attempt, plan)
       }
     }
+  }
+
+  /** In mode observe: says at once where enforcing would have opened no connection at all. Mail is never waiting for it. */
+  function lookedAt(hmail: HMailItem, plan: Promise<Plan>): Promise<Plan> {
+    const refused = (reason: PlanReason, detail: string) => {
+      report(hmail, {
+        domain: hmail.todo.domain,
+        policy: 'none',
+        require: 'refuse',
+        verdict: 'refused',
+        reason,
+        mode: 'observe',
+        detail,
+      })
+    }
+    plan
+      .then(
+        ({ outcome }) => {
+          if (outcome.kind !== 'hosts') refused(outcome.reason, outcome.detail)
+        },
+        (err: unknown) => {
+          refused('decision-failed', errorText(err))
+        },
+      )
+      .catch(ignore)
+    return plan
   }
 
   async function follow(hmail: HMailItem, attempt: PlannedAttempt, plan: Plan): Promise<void> {
@@ -149,7 +182,7 @@ export function createControl(options: ControlOptions): Control {
       await original(ok, named)
       return
     }
-    const routes = await Promise.all(named.map((mx) => planEntry(mx)))
+    const routes = await Promise.all(named.map((mx) => planEntry(hmail, mx)))
     const plans = routes.flatMap(({ plan }) => (plan ? [plan] : []))
     const attempt = plannedAttempt(hmail, hmail.todo.domain, plans, false, original)
     const list = routes.flatMap(({ mx, plan, mark }) => {
@@ -163,6 +196,7 @@ export function createControl(options: ControlOptions): Control {
   }
 
   async function planEntry(
+    hmail: HMailItem,
     mx: HarakaMx,
   ): Promise<{ readonly mx: HarakaMx; readonly plan?: Plan; readonly mark?: Mark }> {
     const { exchange } = mx
@@ -174,7 +208,10 @@ export function createControl(options: ControlOptions): Control {
       case 'off':
         return { mx, mark: { kind: 'untouched' } }
       case 'observe':
-        return { mx, mark: { kind: 'watched', plan: planner.planForRoute(route) } }
+        return {
+          mx,
+          mark: { kind: 'watched', plan: lookedAt(hmail, planner.planForRoute(route)) },
+        }
       case 'enforce':
         return { mx, plan: await inTime(planner.planForRoute(route)) }
     }
@@ -232,6 +269,7 @@ export function createControl(options: ControlOptions): Control {
       callback('tls-policy: nothing was decided about this host, so it is not contacted', null)
       return
     }
+    watched.delete(hmail)
     switch (mark.kind) {
       case 'untouched':
         original(mx, guarded(callback))
@@ -240,8 +278,15 @@ export function createControl(options: ControlOptions): Control {
         original(
           mx,
           guarded(callback, (socket) => {
-            watch(socket, mx, mark.plan, options.now, (fields) => {
-              report(hmail, fields)
+            watched.set(hmail, { mx, plan: mark.plan })
+            watch(socket, {
+              mx,
+              plan: mark.plan,
+              settings: options.contextSettings(),
+              now: options.now,
+              report: (fields) => {
+                report(hmail, fields)
+              },
             })
           }),
         )
@@ -561,21 +606,34 @@ export function createControl(options: ControlOptions): Control {
     getClient,
     tempFail,
     delivered(hmail, host, ip, secured) {
+      const tell = (nextHop: string, planned: PlannedHost | undefined, mode?: 'observe') => {
+        if (planned?.requirement.level !== 'opportunistic') return
+        report(hmail, {
+          domain: nextHop,
+          mx: planned.host,
+          ip,
+          policy: planned.policy,
+          require: 'opportunistic',
+          verdict: secured ? 'encrypted' : 'cleartext',
+          reason: planned.requirement.reason,
+          ...(mode === undefined ? {} : { mode }),
+        })
+      }
+      const session = watched.get(hmail)
+      if (session) {
+        session.plan
+          .then((plan) => {
+            tell(plan.nextHop, plannedFor(plan, session.mx), 'observe')
+          })
+          .catch(ignore)
+        return
+      }
       const attempt = attempts.get(hmail)
       if (attempt?.kind !== 'planned') return
       const planned = attempt.plans
         .flatMap(({ outcome }) => (outcome.kind === 'hosts' ? outcome.hosts : []))
         .find((candidate) => candidate.host === host && candidate.addresses.includes(ip))
-      if (planned?.requirement.level !== 'opportunistic') return
-      report(hmail, {
-        domain: attempt.nextHop,
-        mx: host,
-        ip,
-        policy: planned.policy,
-        require: 'opportunistic',
-        verdict: secured ? 'encrypted' : 'cleartext',
-        reason: planned.requirement.reason,
-      })
+      tell(attempt.nextHop, planned)
     },
   }
 }
@@ -632,4 +690,9 @@ function isAddressLiteral(domain: string): boolean {
 
 function errorText(err: unknown): string {
   return ascii(err instanceof Error ? err.message : String(err)).slice(0, 300)
+}
+
+/** What is only watched may go untold, but must not end the process. */
+function ignore(): void {
+  // Nobody waits for it.
 }

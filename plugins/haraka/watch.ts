@@ -1,65 +1,110 @@
 /**
  * Watches a session that Haraka holds by itself, in mode observe, and says what enforcing would have done. Touches nothing:
- * no octet, no order of events, no verdict of Haraka's.
+ * no octet, no order of events, no verdict of Haraka's. The session is Haraka's own: its SNI is the MX host's name, and what
+ * it trusts is judged anew where `ca_file` names other roots.
  */
+import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { judge } from '../delivery/judge'
 import { demandsTls } from '../delivery/types'
 import type { Plan, PlannedHost } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import { presentedChain } from '../x509/presented'
+import { againstRoots, readRoots } from '../x509/roots'
+import { Eavesdropper } from './overheard'
+import type { Overheard } from './overheard'
+import type { ContextSettings } from './tls-context'
 import type { HarakaMx, HarakaSocket } from './types'
 
-/** Call after Haraka has put its own listeners on, so that it hears everything first. */
-export function watch(
-  socket: HarakaSocket,
-  mx: HarakaMx,
-  plan: Promise<Plan>,
-  now: () => Date,
-  report: (fields: LogFields) => void,
-): void {
+export interface WatchOptions {
+  readonly mx: HarakaMx
+  readonly plan: Promise<Plan>
+  readonly settings: ContextSettings
+  readonly now: () => Date
+  readonly report: (fields: LogFields) => void
+}
+
+/**
+ * Call it once Haraka has its socket. Our listeners go ahead of Haraka's, which may end the session at once; they only note
+ * what they hear.
+ */
+export function watch(socket: HarakaSocket, options: WatchOptions): void {
+  const { mx, plan, report } = options
   const evidence = new Promise<Evidence>((resolve) => {
-    socket.once('secureConnect', () => {
-      resolve(readEvidence(socket.cleartext as TLSSocket))
+    const ear = new Eavesdropper()
+    socket.prependListener('data', (chunk: Buffer | string) => {
+      ear.hear(chunk)
     })
-    const withoutTls = () => {
-      resolve({ kind: 'no-tls' })
+    socket.once('secureConnect', () => {
+      resolve(readEvidence(socket.cleartext as TLSSocket, options))
+    })
+    const withoutTls = (why: string, timedOut = false) => {
+      resolve(
+        ear.tlsLeftAlone ? { kind: 'left-alone' } : { kind: 'no-tls', ...ear.ended(why, timedOut) },
+      )
     }
-    socket.once('close', withoutTls)
-    socket.once('error', withoutTls)
+    socket.prependOnceListener('close', () => {
+      withoutTls('the server closed the connection')
+    })
+    socket.prependOnceListener('timeout', () => {
+      withoutTls('', true)
+    })
+    socket.prependOnceListener('error', (err: unknown) => {
+      withoutTls(err instanceof Error ? err.message.slice(0, 300) : String(err))
+    })
     const removeAllListeners = socket.removeAllListeners.bind(socket)
     // Haraka ends every session with this; the listeners above would never hear of it.
     socket.removeAllListeners = (...args: []) => {
-      withoutTls()
+      withoutTls('the session ended')
       return removeAllListeners(...args)
     }
   })
-  Promise.all([plan, evidence]).then(
-    ([settled, seen]) => {
-      const planned = plannedFor(settled, mx)
-      if (planned) report(describe(settled, planned, mx, seen, now()))
-    },
-    () => undefined,
-  )
+  Promise.all([plan, evidence])
+    .then(([settled, seen]) => {
+      const fields = describe(settled, mx, seen, options.now())
+      if (fields) report(fields)
+    })
+    // A plan that failed has been told of where it was asked for; and what is only watched must not end the process.
+    .catch(() => undefined)
 }
 
 type Evidence =
-  | { readonly kind: 'no-tls' }
-  | { readonly kind: 'tls'; readonly session: Parameters<typeof judge>[1]; readonly tls: string }
+  | ({ readonly kind: 'no-tls' } & Overheard)
+  /** TLS was to be had, and Haraka's own settings kept it from it: nothing is known. */
+  | { readonly kind: 'left-alone' }
+  | {
+      readonly kind: 'tls'
+      readonly session: Parameters<typeof judge>[1]
+      readonly protocol: string
+      readonly cipher: string
+      readonly tooOld: string | undefined
+    }
 
-function readEvidence(tls: TLSSocket): Evidence {
-  const error: unknown = tls.authorizationError
+function readEvidence(tls: TLSSocket, { settings, now }: WatchOptions): Evidence {
+  const chain = presentedChain(tls)
+  const protocol = tls.getProtocol() ?? 'unknown'
   return {
     kind: 'tls',
-    session: {
-      chain: presentedChain(tls),
-      pkix: tls.authorized ? { ok: true } : { ok: false, code: String(error) },
-    },
-    tls: `${tls.getProtocol() ?? 'unknown'} ${tls.getCipher().name}`,
+    session: { chain, pkix: pkixOf(tls, chain, settings.ca, now()) },
+    protocol,
+    cipher: tls.getCipher().name,
+    // Versions sort as they are named.
+    tooOld: protocol < settings.minVersion ? settings.minVersion : undefined,
   }
 }
 
-function plannedFor({ outcome }: Plan, mx: HarakaMx): PlannedHost | undefined {
+function pkixOf(
+  tls: TLSSocket,
+  chain: readonly X509Certificate[],
+  ca: string | undefined,
+  now: Date,
+): Parameters<typeof judge>[1]['pkix'] {
+  if (ca !== undefined) return againstRoots(chain, readRoots(ca), now)
+  const error: unknown = tls.authorizationError
+  return tls.authorized ? { ok: true } : { ok: false, code: String(error) }
+}
+
+export function plannedFor({ outcome }: Plan, mx: HarakaMx): PlannedHost | undefined {
   if (outcome.kind !== 'hosts') return undefined
   const name = mx.from_dns?.toLowerCase()
   return outcome.hosts.find(
@@ -68,13 +113,10 @@ function plannedFor({ outcome }: Plan, mx: HarakaMx): PlannedHost | undefined {
   )
 }
 
-function describe(
-  plan: Plan,
-  planned: PlannedHost,
-  mx: HarakaMx,
-  evidence: Evidence,
-  now: Date,
-): LogFields {
+/** @returns undefined where nothing is demanded: what became of such a session, Haraka says when it has delivered. */
+function describe(plan: Plan, mx: HarakaMx, evidence: Evidence, now: Date): LogFields | undefined {
+  const planned = plannedFor(plan, mx)
+  if (!planned) return undefined
   const { host, policy, requirement } = planned
   const common = {
     domain: plan.nextHop,
@@ -83,26 +125,33 @@ function describe(
     policy,
     require: requirement.level,
     mode: 'observe',
-    ...(evidence.kind === 'tls' ? { tls: evidence.tls } : {}),
+    ...(evidence.kind === 'tls' ? { tls: `${evidence.protocol} ${evidence.cipher}` } : {}),
   } as const
   if (requirement.level === 'refuse') {
     return { ...common, verdict: 'refused', reason: requirement.reason, detail: requirement.detail }
   }
-  if (!demandsTls(requirement)) {
-    return {
-      ...common,
-      verdict: evidence.kind === 'tls' ? 'encrypted' : 'cleartext',
-      reason: requirement.reason,
+  if (!demandsTls(requirement)) return undefined
+  switch (evidence.kind) {
+    case 'left-alone':
+      return {
+        ...common,
+        verdict: 'cleartext',
+        reason: 'not-covered',
+        detail:
+          "Haraka's own settings keep it from TLS with this host; what enforcing would find is not known",
+      }
+    case 'no-tls': {
+      const { reason, detail } = evidence
+      return { ...common, verdict: 'refused', reason, detail }
+    }
+    case 'tls': {
+      const { session, protocol, tooOld } = evidence
+      if (tooOld !== undefined) {
+        const detail = `the session spoke ${protocol}, and [tls] min_version=${tooOld}`
+        return { ...common, verdict: 'refused', reason: 'tls-handshake-failed', detail }
+      }
+      const { verdict, reason, detail } = judge(requirement, session, now)
+      return { ...common, verdict, reason, detail }
     }
   }
-  if (evidence.kind === 'no-tls') {
-    return {
-      ...common,
-      verdict: 'refused',
-      reason: 'starttls-not-offered',
-      detail: 'no TLS in this session',
-    }
-  }
-  const { verdict, reason, detail } = judge(requirement, evidence.session, now)
-  return { ...common, verdict, reason, detail }
 }

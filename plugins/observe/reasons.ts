@@ -90,7 +90,7 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
   },
   'not-covered': {
     meaning:
-      'An IP address, socket or LMTP route, or a destination switched off: no policy can apply.',
+      'An IP address, socket or LMTP route, or a destination switched off: no policy can apply. In mode observe also a session that your own settings keep from TLS, of which nothing can be said.',
     rfc: 'RFC 8461 section 3.4',
     sender: NOTHING,
     receiver: NOTHING,

@@ -4,95 +4,9 @@
  */
 import assert from 'node:assert/strict'
 import { makeCertificate } from '../support/certificates'
-import {
-  type Fault,
-  type Haraka,
-  type HarakaVersion,
-  Lab,
-  type Outcome,
-  type Receiver,
-  type Session,
-  tlsaLine,
-} from '../support/lab'
+import { type Fault, type Haraka, Lab, type Outcome, tlsaLine } from '../support/lab'
+import { assertSame, type Pair, startPair } from '../support/lab/comparison'
 import { type HostSettings, makeDomain, nextAddress } from '../support/lab/world'
-
-/** What one relay made of one message, and what the hosts saw of it. */
-interface Run {
-  readonly outcomes: readonly unknown[]
-  readonly sessions: readonly (readonly unknown[])[]
-}
-
-interface Pair {
-  readonly plain: Haraka
-  readonly haraka: Haraka
-}
-
-async function startPair(
-  lab: Lab,
-  version: HarakaVersion,
-  outboundIni = 'connect_timeout=2',
-): Promise<Pair> {
-  const config = { 'outbound.ini': outboundIni }
-  const [plain, haraka] = await Promise.all([
-    lab.haraka({ version, port: 2526, config }),
-    lab.haraka({ version, plugins: ['tls-policy'], config }),
-  ])
-  return { plain, haraka }
-}
-
-async function runThrough(
-  relay: Haraka,
-  recipients: readonly string[],
-  receivers: readonly Receiver[],
-): Promise<Run> {
-  const before = receivers.map(({ sessions }) => sessions.entries.length)
-  await relay.send({ from: 'sender@sender.test', to: recipients })
-  const outcomes = await Promise.all(recipients.map((recipient) => relay.outcome(recipient)))
-  const sessions = await Promise.all(
-    receivers.map(async (receiver, index) => {
-      const from = before[index] ?? 0
-      const made = receiver.sessions.entries.slice(from)
-      for (const session of made) {
-        await receiver.sessions.waitFor('the end', () => session.closed)
-      }
-      return made.map(comparable)
-    }),
-  )
-  return { outcomes: outcomes.map(comparableOutcome), sessions }
-}
-
-/** All of it, but for what differs from message to message. */
-function comparable({ cleartext, secured, tls, greetings }: Session): unknown {
-  const [commands] = cleartext.split(HANDSHAKE)
-  const handshake = tls && { servername: tls.servername, protocol: tls.protocol }
-  return { commands: steady(commands ?? ''), secured: steady(secured), handshake, greetings }
-}
-
-/** How a TLS record of type handshake begins (RFC 8446 section 5.1). */
-const HANDSHAKE = String.fromCharCode(0x16, 0x03)
-
-function comparableOutcome({ message: _message, file: _file, ...rest }: Outcome): unknown {
-  return JSON.parse(steady(JSON.stringify(rest))) as unknown
-}
-
-/** Without identifiers and times. */
-function steady(text: string): string {
-  return text
-    .replace(/[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}(\.\d+)*/gi, 'ID')
-    .replace(/[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} [\d:]{8} [+-]\d{4}/g, 'DATE')
-    .replace(/error:[0-9A-F]+:|[0-9A-F]{12,16}:error/g, 'ERROR')
-}
-
-async function assertSame(
-  { plain, haraka }: Pair,
-  recipients: readonly string[],
-  receivers: readonly Receiver[],
-): Promise<Run> {
-  const expected = await runThrough(plain, recipients, receivers)
-  const actual = await runThrough(haraka, recipients, receivers)
-  assert.deepEqual(actual, expected)
-  return actual
-}
 
 const everyFault: readonly Fault[] = [
   'none',

@@ -1,0 +1,56 @@
+/**
+ * A chain against roots that its session did not know: for sessions that somebody else held, with other roots. Gives what
+ * OpenSSL would have said, in its words, names left aside. Never throws; what cannot be read is not trusted.
+ */
+import { X509Certificate } from 'node:crypto'
+import { findPath } from './chain'
+
+export type RootsVerdict = { readonly ok: true } | { readonly ok: false; readonly code: string }
+
+const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
+
+const CODES = {
+  expired: 'CERT_HAS_EXPIRED',
+  'not-yet-valid': 'CERT_NOT_YET_VALID',
+  invalid: 'INVALID_CA',
+  'not-anchored': 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+} as const
+
+/** The certificates of a PEM file; a part that cannot be read is left out. */
+export function readRoots(pem: string): readonly X509Certificate[] {
+  return (pem.match(PEM) ?? []).flatMap((text) => {
+    try {
+      return [new X509Certificate(text)]
+    } catch {
+      return []
+    }
+  })
+}
+
+/** @param chain as the peer sent it, leaf first */
+export function againstRoots(
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+  now: Date,
+): RootsVerdict {
+  const [leaf, ...others] = chain
+  if (leaf === undefined) return { ok: false, code: 'UNABLE_TO_GET_ISSUER_CERT' }
+  // Of a bundle of many roots only those that may have signed something here.
+  const near = roots.filter((root) => chain.some((certificate) => mayBeIssuedBy(certificate, root)))
+  const found = findPath({
+    leaf,
+    issuers: [...near, ...others],
+    isAnchor: (issuer) => near.some(({ raw }) => raw.equals(issuer.raw)),
+    anchorKeys: [],
+    now,
+  })
+  return found.ok ? { ok: true } : { ok: false, code: CODES[found.reason] }
+}
+
+function mayBeIssuedBy(certificate: X509Certificate, root: X509Certificate): boolean {
+  try {
+    return certificate.checkIssued(root)
+  } catch {
+    return false
+  }
+}
