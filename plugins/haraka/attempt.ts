@@ -4,7 +4,7 @@
  */
 import { demandsTls } from '../delivery/types'
 import type { Plan, PlannedHost, PolicyKind, Requirement } from '../delivery/types'
-import { REASONS, statusCode } from '../observe/reasons'
+import { plainWords, REASONS, statusCode } from '../observe/reasons'
 import type { ReasonCode } from '../observe/reasons'
 import type { HMailItem } from './types'
 
@@ -51,6 +51,8 @@ export type Mark =
   | { readonly kind: 'watched'; readonly plan: Promise<Plan> }
 
 const MOST_FAILURES_TOLD = 5
+/** A line of mail has at most 998 octets (RFC 5322 §2.1.1): the address, the words for the author, and this. */
+const MOST_RETURNED = 480
 
 /** A plain failure to connect is Haraka's to tell, unless policy had a part in the attempt. */
 export function policyHadAPart({ plans, failures }: PlannedAttempt): boolean {
@@ -104,14 +106,30 @@ export function describeToRecipients(
   kind: 4 | 5,
 ): void {
   const status = statusCode(told.reason, kind)
+  const text = kind === 4 ? told.text : shortened(told.text)
   for (const recipient of hmail.todo.rcpt_to) {
     recipient.dsn_status = status
     recipient.dsn_code = kind === 4 ? 450 : 550
-    recipient.dsn_msg = told.text
+    recipient.dsn_msg = text
     recipient.dsn_action = kind === 4 ? 'delayed' : 'failed'
-    recipient.reason = `${told.text} (${status}; ${REASONS[told.reason].rfc})`
+    recipient.reason = `${text} (${status}; ${REASONS[told.reason].rfc})`
     if (told.host !== undefined) recipient.dsn_remote_mta = `dns;${told.host}`
   }
+  if (kind === 4) return
+  // Mail that comes back is read by its author first.
+  const plain = inPlainWords(hmail, told.reason)
+  for (const recipient of hmail.todo.rcpt_to) {
+    recipient.reason = `${plain} For those who can: ${recipient.reason ?? text}`
+  }
+}
+
+/** One line, ASCII. */
+export function inPlainWords(hmail: HMailItem, reason: ReasonCode): string {
+  return ascii(plainWords(reason, hmail.todo.domain))
+}
+
+function shortened(text: string): string {
+  return text.length > MOST_RETURNED ? `${text.slice(0, MOST_RETURNED - 3)}...` : text
 }
 
 /** Will the next temporary failure be the last? Haraka's queue ends with its list of intervals. */

@@ -13,6 +13,7 @@ import {
   ascii,
   describeToRecipients,
   explain,
+  inPlainWords,
   isLastTry,
   leadingFailure,
   MARK,
@@ -436,7 +437,9 @@ export function createControl(options: ControlOptions): Control {
         const { reason, host } = leading
         describeToRecipients(hmail, { reason, text, host }, isLastTry(hmail) ? 5 : 4)
       }
-      tempFailWith(text)
+      const returns = leading && isLastTry(hmail)
+      // With the code, for those who look for it.
+      tempFailWith(returns ? `${inPlainWords(hmail, leading.reason)} [${leading.reason}]` : text)
     }
     if (!isLastTry(hmail) || !stsHadAPart(attempt)) {
       finish()

@@ -114,6 +114,13 @@ describe('end to end: notifications', function () {
       assert.ok(part.includes(spki(presented).slice(0, 16)), `no presented digest in\n${part}`)
     }
     assert.match(human, /RFC 7672/)
+    // The author reads first what he can understand.
+    const [plain] = human.slice(human.indexOf('Failure Reason')).split('dane-no-match')
+    assert.match(plain ?? '', /Mail to ends\.test must be protected on its way/)
+    assert.match(
+      plain ?? '',
+      /This is not your mistake\. Please reach the recipient in another way/,
+    )
     assert.match(machine, /^Action: failed\r$/m)
     assert.match(machine, /^Status: 5\.7\.5 /m)
     assert.match(machine, /^Remote-MTA: dns; ?mx1\.ends\.test\r$/m)

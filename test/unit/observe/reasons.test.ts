@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { logLine } from '../../../plugins/observe/log-line'
-import { REASONS, statusCode } from '../../../plugins/observe/reasons'
+import { plainWords, type ReasonCode, REASONS, statusCode } from '../../../plugins/observe/reasons'
 import { reasonsPage } from '../../support/reasons-page'
 
 describe('reasons', () => {
@@ -23,6 +23,25 @@ describe('reasons', () => {
     assert.equal(statusCode('tlsa-lookup-failed', 5), '5.7.5')
     assert.equal(statusCode('mx-lookup-failed', 4), '4.4.3')
     assert.equal(statusCode('null-mx', 5), '5.1.10')
+  })
+})
+
+describe('what the author of returned mail reads', () => {
+  for (const [code, { status }] of Object.entries(REASONS)) {
+    if (status === undefined) continue
+    it(`${code}: what happened and what to do, without a word of the trade`, () => {
+      const words = plainWords(code as ReasonCode, 'rcpt.test')
+      assert.match(words, /rcpt\.test/)
+      assert.match(words, /Please /)
+      assert.doesNotMatch(words, /\b(?:TLSA?|DANE|STS|MX|DNS|RFC|host|certificate|policy|\d)\b/)
+      assert.match(words, /^[A-Za-z].*\.$/)
+    })
+  }
+
+  it('is short enough for a line, whatever the domain', () => {
+    for (const code of Object.keys(REASONS)) {
+      assert.ok(plainWords(code as ReasonCode, `${'a'.repeat(63)}.`.repeat(4)).length <= 400, code)
+    }
   })
 })
 
