@@ -18,26 +18,34 @@ export function inWords(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
+/** Into how many slices a deadline is cut. */
 const SLICES = 5
 
 /**
- * Waits for a call no longer than `ms`; a late rejection is swallowed. While this process is busy with other things, the other
- * side may have answered long since: such a pause counts for one slice of the time, however long it was.
+ * Waits for a call no longer than `ms`, as far as this process has had the time to hear an answer: while it is busy with
+ * other work, which a hundred handshakes at once are, nobody else is late. A late rejection is swallowed.
  * @returns the value; rejects with the call's own error, or when the time is over
  */
 export async function within<T>(ms: number, call: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
+  let settled = false
   const late = new Promise<never>((_resolve, reject) => {
-    let left = SLICES
-    const slice = () => {
-      if (left-- > 0) timer = setTimeout(slice, ms / SLICES)
-      else reject(new Error(`no answer within ${ms} ms`))
+    const wait = (slices: number): void => {
+      // A slice that ends late counts as one, and what has come meanwhile is read before the next begins.
+      timer = setTimeout(() => {
+        setImmediate(() => {
+          if (settled) return
+          if (slices > 1) wait(slices - 1)
+          else reject(new Error(`no answer within ${ms} ms`))
+        })
+      }, ms / SLICES)
     }
-    slice()
+    wait(SLICES)
   })
   try {
     return await Promise.race([call, late])
   } finally {
+    settled = true
     clearTimeout(timer)
     call.catch(() => undefined)
   }

@@ -330,6 +330,19 @@ describe('store in Redis', () => {
         ['warn Redis is not reachable', 'notice Redis is back'],
       )
     })
+    it('a process too busy to hear the answer in time: that is no outage', async () => {
+      const { store, log } = machine()
+      await value(store.setPolicy(record()))
+      for (let round = 0; round < 3; round++) {
+        const asked = store.acquire(`lease${round}`, 'me', HOUR)
+        await new Promise(setImmediate)
+        const until = performance.now() + 600
+        while (performance.now() < until);
+        assert.equal(await value(asked), true)
+      }
+      assert.equal(await admin.exists('tlspolicy:lease:lease2'), 1)
+      assert.deepEqual(log.lines, [])
+    })
     it('dying later and coming back empty: nothing is lost, and changes are heard again', async () => {
       const clock = makeClock()
       const one = machine(clock)
