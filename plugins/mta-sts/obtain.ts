@@ -6,10 +6,10 @@
  * minutes, by anybody. With a store that fails it goes on alone. Never rejects.
  * It keeps a policy only when a whole new one has come: a failure replaces nothing.
  */
-import { randomUUID } from 'node:crypto'
 import type { Logger, PolicyRecord, Store } from '../store/types'
 import type { FetchOutcome } from './fetch'
 import { newlyFetched, readProblem, toKnown, writeProblem } from './known'
+import type { Leases } from './leases'
 import type { KnownPolicy, StsProblem } from './types'
 
 export interface ObtainTools {
@@ -19,8 +19,7 @@ export interface ObtainTools {
   /** Milliseconds since the epoch. */
   readonly clock: () => number
   readonly log: Logger
-  /** Milliseconds: a lease is prolonged while its holder lives. */
-  readonly leaseMs: number
+  readonly leases: Leases
   /** Milliseconds for which one waits for other workers' fetches; asked each time, as settings may change. */
   readonly patienceMs: () => number
   /** Ends all waiting and fetching: the worker stops. */
@@ -49,6 +48,8 @@ const LONGEST_LOOK = 500
 const RECALL = 30_000
 
 export interface Obtain {
+  /** The policy of a domain that is stored and holds now. */
+  readonly stored: (domain: string) => Promise<KnownPolicy | undefined>
   /** The policy under this id: from the store if another worker was quicker, else fetched. */
   byId(domain: string, id: string): Promise<Obtained>
   /**
@@ -63,7 +64,7 @@ export interface Obtain {
 }
 
 export function createObtain(tools: ObtainTools): Obtain {
-  const { store, clock, log, leaseMs, signal } = tools
+  const { store, clock, log, signal } = tools
   /** Failures of this worker, for when the store does not keep them. */
   const failures = new Map<string, { readonly problem: StsProblem; readonly at: number }>()
 
@@ -112,26 +113,11 @@ export function createObtain(tools: ObtainTools): Obtain {
     const found = await store.getPolicy(domain)
     return found.ok && found.value !== undefined ? toKnown(found.value, clock()) : undefined
   }
-  /**
-   * Runs `act` under the domain's lease, prolonging it meanwhile; each attempt is an owner of its own, so that two of one
-   * worker exclude each other as well.
-   * @returns undefined when somebody else has it; a store that fails gives no lease, and then we go on without
-   */
-  const underLease = async <T>(domain: string, act: () => Promise<T>): Promise<T | undefined> => {
-    const name = `fetch/${domain}`
-    const owner = randomUUID()
-    const taken = await store.acquire(name, owner, leaseMs)
-    if (taken.ok && !taken.value) return undefined
-    const prolong = setInterval(() => void store.acquire(name, owner, leaseMs), leaseMs / 3)
-    try {
-      return await act()
-    } finally {
-      clearInterval(prolong)
-      await store.release(name, owner)
-    }
-  }
+  const underLease = <T>(domain: string, act: () => Promise<T>): Promise<T | undefined> =>
+    tools.leases.under(`fetch/${domain}`, act)
 
   return {
+    stored,
     failure,
     async byId(domain, id) {
       const started = clock()

@@ -3,7 +3,7 @@
  *
  * Promises: a cached policy within its lifetime holds, whatever becomes of TXT record, policy host and store; a policy is
  * fetched when the TXT id is another than the cached one's, once for all who wait, also in other workers; a warm answer
- * costs no I/O. Never rejects.
+ * costs no I/O; many who ask at once for a domain that nobody knows cause one look at it. Never rejects.
  * Refuses: to let a failure, or a policy that is none, replace or lengthen anything.
  */
 import { setMaxListeners } from 'node:events'
@@ -11,9 +11,11 @@ import type { Resolver } from '../dnssec-stub/types'
 import type { Logger, Store } from '../store/types'
 import { normalizeHostName } from '../x509/names'
 import { beforeAbort, listenTo } from './changes'
-import { askTxtRecord } from './discover'
+import { createLookOnce } from './cold'
+import { askTxtRecord, type TxtVerdict } from './discover'
 import type { FetchOutcome } from './fetch'
 import { readProblem, toKnown } from './known'
+import { createLeases } from './leases'
 import { createObtain, type Obtained } from './obtain'
 import { oneLine } from './one-line'
 import { eachPolicy } from './each'
@@ -74,6 +76,8 @@ const DAY = 86_400_000
 const MARK_EVERY = 7
 /** Milliseconds for which a worker that died in a fetch keeps the others from it; who lives prolongs its lease. */
 const LEASE = 10_000
+/** Milliseconds for which a policy that some worker has just fetched needs no look at the TXT record by another one. */
+const JUST_FETCHED = 30_000
 /** `_mta-sts.` and the policy host must still be names. */
 const MAX_DOMAIN = 253 - '_mta-sts.'.length
 
@@ -88,15 +92,24 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   const changes = listenTo(store, (domain) => warm.stale(domain))
   const askTxt = (domain: string, fresh = false) =>
     askTxtRecord(resolver, domain, stopping.signal, fresh)
+  const leaseMs = settings.leaseMs ?? LEASE
+  const leases = createLeases(store, leaseMs)
   const obtain = createObtain({
     store,
+    leases,
     fetch: options.fetch,
     clock,
     log,
-    leaseMs: settings.leaseMs ?? LEASE,
     patienceMs: () => 2 * settings.fetchTimeoutMs,
     signal: stopping.signal,
     changed: changes.wait,
+  })
+  const lookOnce = createLookOnce({
+    leases,
+    stored: obtain.stored,
+    changed: changes.wait,
+    patienceMs: leaseMs,
+    signal: stopping.signal,
   })
   const refresh = createRefresh({ ...options, obtain, askTxt, signal: stopping.signal })
 
@@ -138,14 +151,38 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     fresh: boolean,
     flight: () => Flight | undefined,
   ): Promise<StsLookup> => {
-    const [known, txt] = await Promise.all([
-      load(domain).then((policy) => {
-        const own = flight()
-        if (own !== undefined) own.known = policy
-        return policy
-      }),
-      askTxt(domain, fresh),
-    ])
+    const loaded = load(domain).then((policy) => {
+      const own = flight()
+      if (own !== undefined) own.known = policy
+      return policy
+    })
+    if (fresh) {
+      const [known, txt] = await Promise.all([loaded, askTxt(domain, true)])
+      return judge(domain, known, txt, flight)
+    }
+    const known = await loaded
+    if (known !== undefined) {
+      const age = clock() - known.fetchedAt
+      if (age >= 0 && age < JUST_FETCHED) return takeOver(domain, known)
+      return judge(domain, known, await askTxt(domain), flight)
+    }
+    const look = await lookOnce(domain, async () =>
+      judge(domain, undefined, await askTxt(domain), flight),
+    )
+    return look.by === 'us' ? look.found : takeOver(domain, look.known)
+  }
+
+  /** What another worker found a moment ago. */
+  const takeOver = (domain: string, known: KnownPolicy): StsLookup =>
+    remember(domain, { kind: 'policy', known, source: 'cache' }, JUST_FETCHED)
+
+  /** What the TXT record means beside the cached policy; fetches where it names another. */
+  const judge = async (
+    domain: string,
+    known: KnownPolicy | undefined,
+    txt: TxtVerdict,
+    flight: () => Flight | undefined,
+  ): Promise<StsLookup> => {
     if (txt.kind === 'failed') return txtFailed(known, txt.detail)
     if (txt.kind !== 'record') {
       if (known?.policy.mode === 'none') {
@@ -175,7 +212,11 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     ttlMs: number,
     unsaved = false,
   ): StsLookup => {
-    warm.put(domain, lookup, ttlMs, unsaved)
+    const own = warm.known(domain)
+    const known = lookup.kind === 'policy' ? lookup.known : undefined
+    // Looked at once more, it has still not been taken by the store.
+    const still = own?.unsaved === true && own.policy.fetchedAt === known?.fetchedAt
+    warm.put(domain, lookup, ttlMs, unsaved || still)
     if (lookup.kind === 'policy') markUsed(domain)
     if (lookup.kind === 'policy' && lookup.problem !== undefined) {
       const { reason, detail } = lookup.problem
@@ -278,6 +319,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
       changes.stop()
       await Promise.all([...flights.values()].map(({ outcome }) => outcome))
       await refresh.stop()
+      await leases.returned()
     },
   }
 }

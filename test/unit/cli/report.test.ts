@@ -157,6 +157,7 @@ describe('what check reports', () => {
             return Promise.resolve({ ok: true, known, source: 'fetched', saved: true })
           },
           failure: () => Promise.resolve(undefined),
+          stored: () => Promise.resolve(undefined),
         },
         askTxt: () => Promise.resolve({ kind: 'record', id: '1', ttlMs: 1000 }),
         clock: () => now,

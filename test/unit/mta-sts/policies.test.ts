@@ -20,7 +20,13 @@ import {
 } from '../../support/sts-world'
 
 const D = 'rcpt.test'
+const TXT = `_mta-sts.${D}`
 const MINUTE = 60_000
+
+/** A policy host that takes its time. */
+function slowly(text: string): () => Promise<FetchOutcome> {
+  return () => new Promise((resolve) => setTimeout(() => resolve(outcomeOf(text)), 100))
+}
 
 describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
   let world: StsWorld
@@ -237,6 +243,63 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       assert.equal(own.fetches(), 0)
       await own.policies.close()
     })
+    it('SF-22 lookups at once of a domain that nobody knows: one worker asks for the TXT record, and the others take what he stored', async () => {
+      const workers = [world.policies, world.worker(), world.worker()]
+      world.serve(slowly(policy()))
+      const all = await Promise.all(workers.map((worker) => worker.lookup(D)))
+      for (const lookup of all) assertPolicy(lookup, 'enforce')
+      assert.equal(world.resolver.asked(TXT, 'TXT'), 1)
+      const late = world.worker()
+      assertPolicy(await late.lookup(D), 'enforce')
+      assert.equal(world.resolver.asked(TXT, 'TXT'), 1)
+      // It is a loan for half a minute: then everybody looks for himself.
+      world.publish('gone')
+      world.advance(30_000)
+      assertPolicy(await late.lookup(D), 'enforce', 'sts-txt-invalid')
+      await Promise.all([...workers, late].map((worker) => worker.close()))
+    })
+    it('SF-22 another worker found no record, or his DNS failed: that is his own; everybody else asks for himself', async () => {
+      for (const [reply, asked] of [['gone', 3], ['failing', 6]] as const) {
+        const own = stsWorld()
+        const workers = [own.policies, own.worker(), own.worker()]
+        own.publish(reply)
+        const all = await Promise.all(workers.map((worker) => worker.lookup(D)))
+        for (const { kind } of all) assert.equal(kind, reply === 'gone' ? 'none' : 'unknown')
+        assert.equal(own.resolver.asked(TXT, 'TXT'), asked)
+        await Promise.all(workers.map((worker) => worker.close()))
+      }
+    }) // prettier-ignore
+    it('SF-22 another worker hangs in his look: after a lease we look for ourselves', async () => {
+      const own = stsWorld({ leaseMs: 300 })
+      const hanging = own.worker()
+      own.resolver.set(TXT, 'TXT', hang)
+      const theirs = hanging.lookup(D)
+      while (own.resolver.asked(TXT, 'TXT') === 0) await new Promise(setImmediate)
+      own.publish('1')
+      assertPolicy(await own.policies.lookup(D), 'enforce')
+      await hanging.close()
+      assert.equal((await theirs).kind, 'unknown')
+      await own.policies.close()
+    })
+    it('SF-22 a store that forgets every lease, or never gives one, costs no policy', async () => {
+      for (const free of [true, false]) {
+        const own = stsWorld({
+          leaseMs: 200,
+          wrap: (store) => ({
+            ...store,
+            acquire: (name, ...rest) =>
+              name.startsWith('look/')
+                ? Promise.resolve({ ok: true, value: free })
+                : store.acquire(name, ...rest),
+          }),
+        })
+        const workers = [own.policies, own.worker()]
+        const all = await Promise.all(workers.map((worker) => worker.lookup(D)))
+        for (const lookup of all) assertPolicy(lookup, 'enforce')
+        assert.equal(own.fetches(), 1)
+        await Promise.all(workers.map((worker) => worker.close()))
+      }
+    })
     it('a fetch that throws is an unknown outcome, and no rejection', async () => {
       world.serve(() => Promise.reject(new Error('a fault of ours')))
       assert.equal((await look()).kind, 'unknown')
@@ -310,6 +373,7 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       await look()
       world.publish('gone')
       world.serve({ problem: 'sts-policy-fetch-error' })
+      world.advance(MINUTE)
       const restarted = world.worker()
       assertPolicy(await restarted.lookup(D), 'enforce', 'sts-txt-invalid')
       await restarted.close()
@@ -466,7 +530,7 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       await look()
       world.publish('gone')
       assertNone(await later(20 * HOUR))
-      world.advance(-20 * HOUR)
+      world.advance(MINUTE - 20 * HOUR)
       assertPolicy(await look(), 'enforce', 'sts-txt-invalid')
     })
     it('set back: the back-off ends all the same', async () => {
@@ -497,9 +561,12 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
         }),
       })
       assertPolicy(await own.policies.lookup(D), 'enforce')
-      own.publish('gone')
-      own.advance(6 * MINUTE)
-      assertPolicy(await own.policies.lookup(D), 'enforce', 'sts-txt-invalid')
+      for (const id of ['1', 'gone', 'gone']) {
+        own.publish(id)
+        own.advance(6 * MINUTE)
+        const problem = id === '1' ? undefined : 'sts-txt-invalid'
+        assertPolicy(await own.policies.lookup(D), 'enforce', problem)
+      }
       await own.policies.close()
     })
     it('failing after a purge: what was purged does not come back out of memory', async () => {

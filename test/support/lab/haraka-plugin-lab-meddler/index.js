@@ -4,6 +4,8 @@
  * config/meddler.json: { "a.test": { "do": "route", "answer": … } }. Domains that are not listed it leaves alone.
  */
 
+const { existsSync, watch } = require('node:fs')
+const { dirname } = require('node:path')
 const { deny, denysoft, ok } = require('haraka-constants')
 
 exports.register = function () {
@@ -12,7 +14,8 @@ exports.register = function () {
 }
 
 exports.before = function (next, hmail) {
-  const deed = this.ruleFor(hmail.todo.domain).do
+  const { do: deed, for: path } = this.ruleFor(hmail.todo.domain)
+  if (deed === 'wait') return waitFor(path, next)
   if (deed === 'poison') this.poison(hmail)
   if (deed === 'stall') this.stall()
   next()
@@ -60,4 +63,15 @@ exports.poison = function (hmail) {
 exports.stall = function () {
   const { net_utils } = this.haraka_require('outbound')
   net_utils.is_local_host = () => new Promise(() => undefined)
+}
+
+/** Holds the message back until there is such a file. */
+function waitFor(path, next) {
+  const watcher = watch(dirname(path), look)
+  function look() {
+    if (!existsSync(path)) return
+    watcher.close()
+    next()
+  }
+  look()
 }

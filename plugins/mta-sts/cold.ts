@@ -1,0 +1,72 @@
+/**
+ * The first look at a domain that nobody knows yet, when many ask at once: one worker in the whole cluster asks for the
+ * TXT record and fetches the policy, and the others take what he stored (RFC 8461 §3.3).
+ *
+ * Promises: only a policy is taken from another worker. That he found none, or that his lookup failed, is nothing that
+ * anybody else relies on: each then looks for himself, so that one blinded resolver costs one machine its knowledge. Nobody
+ * waits for another longer than a lease lasts, whether that one died, hangs or is slow.
+ */
+import type { Leases } from './leases'
+import type { KnownPolicy } from './types'
+
+export interface ColdTools {
+  readonly leases: Leases
+  /** The policy that is stored now. */
+  readonly stored: (domain: string) => Promise<KnownPolicy | undefined>
+  /** Resolves when the domain's policy changed, or after `ms`. */
+  readonly changed: (domain: string, ms: number) => Promise<void>
+  /** Milliseconds for which one waits for another's look. */
+  readonly patienceMs: number
+  /** Ends all waiting: the worker stops. */
+  readonly signal: AbortSignal
+}
+
+/** Milliseconds between two looks at whether the other one is done; a stored policy is mostly heard of at once. */
+const FIRST_LOOK = 20
+const LONGEST_LOOK = 250
+
+/**
+ * @param look for oneself: TXT record and fetch
+ * @returns what the look found, or the policy that another worker stored meanwhile
+ */
+export type LookOnce = <T>(
+  domain: string,
+  look: () => Promise<T>,
+) => Promise<
+  { readonly by: 'us'; readonly found: T } | { readonly by: 'another'; readonly known: KnownPolicy }
+>
+
+export function createLookOnce(tools: ColdTools): LookOnce {
+  const { leases, stored, changed, patienceMs, signal } = tools
+  /** Whoever had the lease is done, or dead. */
+  const isFree = async (name: string): Promise<boolean> =>
+    (await leases.under(name, () => Promise.resolve(true))) ?? false
+
+  const afterAnother = async (domain: string, name: string): Promise<KnownPolicy | undefined> => {
+    // Counted and not read off a clock, which may be set meanwhile.
+    let waited = 0
+    for (let pause = FIRST_LOOK; waited < patienceMs && !signal.aborted; waited += pause) {
+      await changed(domain, pause)
+      // Asked first: what was stored before the lease became free is then seen.
+      const free = await isFree(name)
+      const known = await stored(domain)
+      if (known !== undefined || free) return known
+      pause = Math.min(1.5 * pause, LONGEST_LOOK)
+    }
+    return undefined
+  }
+
+  return async (domain, look) => {
+    const name = `look/${domain}`
+    const first = await leases.under(name, async () => {
+      // Between the look that found nothing and the lease another worker may have been through all of it.
+      const known = await stored(domain)
+      if (known !== undefined) return { by: 'another', known } as const
+      return { by: 'us', found: await look() } as const
+    })
+    if (first !== undefined) return first
+    const known = await afterAnother(domain, name)
+    if (known !== undefined) return { by: 'another', known }
+    return { by: 'us', found: await look() }
+  }
+}
