@@ -7,7 +7,7 @@ import { isIP } from 'node:net'
 import { cont, deny, denysoft, ok } from 'haraka-constants'
 import { mxIsSecure, raiseToOperatorsFloor } from '../delivery/decide'
 import type { Planner, Treatment } from '../delivery/planner'
-import type { Plan, PlannedHost, PlanOutcome, Requirement } from '../delivery/types'
+import type { Plan, PlannedHost, PlanOutcome, PlanReason, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import {
   ascii,

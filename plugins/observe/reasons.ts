@@ -414,6 +414,16 @@ export function statusCode(code: ReasonCode, kind: 4 | 5): string {
 }
 
 const ELSEWHERE = 'Please reach the recipient in another way'
+const ADDRESS_WRONG: ReadonlySet<ReasonCode> = new Set([
+  'no-such-domain',
+  'bad-domain',
+  'no-mail-host',
+])
+const OWN_SIDE: ReadonlySet<ReasonCode> = new Set([
+  'tls-switched-off',
+  'decision-failed',
+  'resolver-blind',
+])
 
 /**
  * For the author of a message that came back, who knows nothing of mail servers: what happened, and what to do.
@@ -421,24 +431,20 @@ const ELSEWHERE = 'Please reach the recipient in another way'
  */
 export function plainWords(code: ReasonCode, domain: string): string {
   const name = domain.length > 64 ? 'the recipient' : domain
-  switch (code) {
-    case 'no-such-domain':
-    case 'bad-domain':
-      return `There is no ${name}, so the address cannot be right. Please check it for typing errors.`
-    case 'null-mx':
-      return `${name} accepts no mail at all. ${ELSEWHERE}.`
-    case 'tls-switched-off':
-    case 'decision-failed':
-      return (
-        `Your own mail service could not send mail to ${name} safely, so your message was not sent. ` +
-        'This is not your mistake. Please tell those who run your mail service, and show them this notice.'
-      )
-    default:
-      return REASONS[code].status?.startsWith('7.')
-        ? `Mail to ${name} must be protected on its way, and no mail server there could be reached safely, so your message was ` +
-            `not sent to any of them. This is not your mistake. ${ELSEWHERE}, and pass this notice on: those who run the mail ` +
-            `of ${name} can mend it.`
-        : `The mail servers of ${name} could not be reached, however often it was tried. This is not your mistake. ` +
-            `Please try again later, or reach the recipient in another way.`
+  if (ADDRESS_WRONG.has(code)) {
+    return `There is no mail server for ${name}, so the address cannot be right. Please check it for typing errors.`
   }
+  if (code === 'null-mx') return `${name} accepts no mail at all. ${ELSEWHERE}.`
+  if (OWN_SIDE.has(code)) {
+    return (
+      `Your own mail service could not send mail to ${name} safely, so your message was not sent. ` +
+      'This is not your mistake. Please tell those who run your mail service, and show them this notice.'
+    )
+  }
+  return REASONS[code].status?.startsWith('7.')
+    ? `Mail to ${name} must be protected on its way, and no mail server there could be reached safely, so your message was ` +
+        `not sent to any of them. This is not your mistake. ${ELSEWHERE}, and pass this notice on: those who run the mail ` +
+        `of ${name} can mend it.`
+    : `The mail servers of ${name} could not be reached, however often it was tried. This is not your mistake. ` +
+        `Please try again later, or reach the recipient in another way.`
 }
