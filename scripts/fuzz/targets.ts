@@ -1,0 +1,23 @@
+/** All targets, by the names that the command takes. */
+import { certificateTarget } from './certificate'
+import { dnsMessageTarget } from './dns-message'
+import { storeTarget } from './store'
+import { smtpTarget } from './smtp'
+import { stsTarget } from './sts'
+import type { Target } from './target'
+import { tlsaTarget } from './tlsa'
+
+export type TargetName = 'dns-message' | 'tlsa' | 'certificate' | 'smtp' | 'sts' | 'store'
+
+export const targets: Readonly<Record<TargetName, () => Promise<Target>>> = {
+  'dns-message': dnsMessageTarget,
+  tlsa: tlsaTarget,
+  certificate: certificateTarget,
+  smtp: smtpTarget,
+  sts: stsTarget,
+  store: storeTarget,
+}
+
+export function isTargetName(text: string): text is TargetName {
+  return Object.hasOwn(targets, text)
+}
