@@ -117,15 +117,15 @@ export async function transact<T>(file: LmdbFile, act: () => T): Promise<T> {
 
 /** @returns what is wrong with an existing file, as far as its size and meta pages tell */
 function whyBroken(path: string): string | undefined {
-  if (!existsSync(path)) return undefined
-  const { size } = statSync(path)
   // An empty file is what LMDB itself begins with.
-  if (size === 0) return undefined
+  if (!existsSync(path) || statSync(path).size === 0) return undefined
   const first = readMeta(path, 0)
   const second = first === undefined ? undefined : readMeta(path, first.pageSize)
   // Both are written when the file is made; after that, each transaction overwrites the older one.
   if (first === undefined || second === undefined) return 'it is no LMDB file of ours'
   const newest = first.transaction < second.transaction ? second : first
+  // Only now: another worker may be writing, and the file has grown before a meta page says so.
+  const { size } = statSync(path)
   const needed = (newest.lastPage + 1) * newest.pageSize
   return size < needed ? `it is cut short: ${size} octets of ${needed}` : undefined
 }

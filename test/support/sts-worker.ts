@@ -22,6 +22,11 @@ export interface WorkerAnswer {
   readonly ms: number
 }
 
+/** Moves the worker's clock on from the real time, and refreshes what is due then; the answer is the number of fetches. */
+export interface RefreshRequest {
+  readonly refreshAfterMs: number
+}
+
 async function main(settings: WorkerSettings): Promise<void> {
   const log: Logger = {
     info: () => undefined,
@@ -34,13 +39,15 @@ async function main(settings: WorkerSettings): Promise<void> {
     'mta-sts.rcpt.test': { A: secure('127.0.0.1') },
   })
   const { ca, port, leaseMs } = settings
-  const store = await createStore(settings.store, { log, now: Date.now })
+  let moved = 0
+  const clock = (): number => Date.now() + moved
+  const store = await createStore(settings.store, { log, now: clock })
   const policies = createStsPolicies({
     resolver,
     store,
     fetch: (domain, signal) =>
       fetchPolicy({ domain, resolver, ca, port, signal, timeoutMs: 20_000, maxBody: 65_536, allowPrivate: true }),
-    clock: Date.now,
+    clock,
     random: Math.random,
     log,
     settings: { fetchTimeoutMs: 20_000, refreshIntervalMs: 86_400_000, leaseMs },
@@ -53,7 +60,12 @@ async function main(settings: WorkerSettings): Promise<void> {
     if (lookup.kind !== 'policy') return { kind: lookup.kind, ms, ...problem }
     return { kind: lookup.kind, mode: lookup.known.policy.mode, ms, ...problem }
   }
-  process.on('message', (count: number) => {
+  process.on('message', (count: number | RefreshRequest) => {
+    if (typeof count !== 'number') {
+      moved = count.refreshAfterMs
+      void policies.refreshDue().then((fetched) => process.send?.(fetched))
+      return
+    }
     void Promise.all(Array.from({ length: count }, look)).then((answers) => process.send?.(answers))
   })
   process.on('disconnect', () => process.exit(0))

@@ -16,10 +16,14 @@ import { startRedis, type TestRedis } from '../../support/redis'
 import type { WorkerAnswer, WorkerSettings } from '../../support/sts-worker'
 
 const LEASE = 2_000
+const HOUR = 3_600_000
+const DAY = 24 * HOUR
 
 interface Worker {
   readonly child: ChildProcess
   look(times: number): Promise<readonly WorkerAnswer[]>
+  /** @returns how many policies it fetched */
+  refreshAfter(ms: number): Promise<number>
 }
 
 for (const backend of ['lmdb', 'redis'] as const) {
@@ -66,6 +70,11 @@ for (const backend of ['lmdb', 'redis'] as const) {
           const [answers] = (await once(child, 'message')) as [readonly WorkerAnswer[]]
           return answers
         },
+        async refreshAfter(refreshAfterMs) {
+          child.send({ refreshAfterMs })
+          const [fetched] = (await once(child, 'message')) as [number]
+          return fetched
+        },
       }
       workers.push(worker)
       await once(child, 'message')
@@ -107,6 +116,41 @@ for (const backend of ['lmdb', 'redis'] as const) {
       assert.equal(host.requests.length, 2)
     }).timeout(30_000)
 
+    it('SC-09 SC-10 a day later, four workers refresh: one GET, and all have the changed body of the same id', async () => {
+      host.serve('mta-sts.rcpt.test', policyText())
+      const four = await Promise.all([0, 1, 2, 3].map(() => start('refresh')))
+      for (const worker of four) assert.equal((await worker.look(1))[0]?.mode, 'enforce')
+      host.serve('mta-sts.rcpt.test', (request, response) => {
+        setTimeout(() => plain(200, policyText({ mode: 'testing' }))(request, response), 300)
+      })
+      for (const past of [DAY, DAY + HOUR, 2.1 * DAY]) {
+        const before = host.requests.length
+        const fetched = await Promise.all(four.map((worker) => worker.refreshAfter(past)))
+        const made = past === DAY + HOUR ? 0 : 1
+        assert.equal(
+          fetched.reduce((sum, each) => sum + each, 0),
+          made,
+          `${past}: ${String(fetched)}`,
+        )
+        assert.equal(host.requests.length - before, made)
+      }
+      for (const worker of four) assert.equal((await worker.look(1))[0]?.mode, 'testing')
+      assert.equal(host.requests.length, 3)
+    }).timeout(30_000)
+
+    it('SF-14 SC-08 a day later, four workers cannot refresh: one GET, no other for long, and the policy holds', async () => {
+      host.serve('mta-sts.rcpt.test', policyText())
+      const four = await Promise.all([0, 1, 2, 3].map(() => start('stale')))
+      for (const worker of four) assert.equal((await worker.look(1))[0]?.mode, 'enforce')
+      host.serve('mta-sts.rcpt.test', plain(500, 'no'))
+      for (const minutes of [0, 10, 20, 30, 40]) {
+        const past = DAY + minutes * 60_000
+        await Promise.all(four.map((worker) => worker.refreshAfter(past)))
+        assert.equal(host.requests.length, 2, `after ${minutes} minutes`)
+      }
+      for (const worker of four) assert.equal((await worker.look(1))[0]?.mode, 'enforce')
+    }).timeout(30_000)
+
     it('a fetch longer than the lease keeps it, as long as its worker lives', async () => {
       host.serve('mta-sts.rcpt.test', (request, response) => {
         setTimeout(() => plain(200, policyText())(request, response), 2 * LEASE)
@@ -135,6 +179,17 @@ for (const backend of ['lmdb', 'redis'] as const) {
         const answers = (await Promise.all(two.map((worker) => worker.look(100)))).flat()
         for (const answer of answers) assert.equal(answer.mode, 'enforce')
         assert.equal(host.requests.length, 1)
+      }).timeout(30_000)
+
+      it('SC-09 a day later, two machines that both know the policy refresh: one GET', async () => {
+        host.serve('mta-sts.rcpt.test', policyText())
+        const two = [await start('refreshing', 'one'), await start('refreshing', 'two')]
+        for (const worker of two) assert.equal((await worker.look(1))[0]?.mode, 'enforce')
+        host.serve('mta-sts.rcpt.test', slowly)
+        const fetched = await Promise.all(two.map((worker) => worker.refreshAfter(DAY)))
+        assert.deepEqual(fetched.sort(), [0, 1])
+        for (const worker of two) assert.equal(await worker.refreshAfter(DAY + HOUR), 0)
+        assert.equal(host.requests.length, 2)
       }).timeout(30_000)
 
       it('SC-01 Redis dies and workers restart: the policy holds', async () => {

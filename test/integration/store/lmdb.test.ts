@@ -142,6 +142,39 @@ describe('store in LMDB', () => {
     })
   }).timeout(30_000) // prettier-ignore
 
+  it('SC-16 workers that open a new file at the same time take none of it for broken', async () => {
+    for (let round = 0; round < 3; round++) {
+      const at = join(folder, `new${round}.lmdb`)
+      const script = `
+        const { lmdbStore } = require('./plugins/store/lmdb')
+        const log = { info() {}, notice() {}, warn(text) { console.log(text) }, error() {} }
+        process.on('message', async () => {
+          const store = lmdbStore(${JSON.stringify(at)}, { log, now: () => ${NOW} })
+          for (let n = 0; n < 30; n++) await store.setNote('rcpt.test', 'n' + process.pid, 'x'.repeat(1000), 9e6)
+          await store.close()
+          process.disconnect()
+        })
+        process.send('ready')`
+      const children = Array.from({ length: 4 }, () =>
+        spawn(process.execPath, ['--import', 'tsx', '-e', script], {
+          stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+        }),
+      )
+      let output = ''
+      for (const child of children)
+        child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()))
+      await Promise.all(children.map((child) => once(child, 'message')))
+      const closed = children.map((child) => once(child, 'close'))
+      for (const child of children) child.send('open')
+      await Promise.all(closed)
+      assert.equal(output, '')
+    }
+    assert.deepEqual(
+      readdirSync(folder).filter((name) => name.includes('broken')),
+      [],
+    )
+  }).timeout(60_000)
+
   it('a worker that falls behind more changes than are kept is told that anything may have changed', async () => {
     const other = peer()
     await other.run('return 0')
