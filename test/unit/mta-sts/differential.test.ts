@@ -8,6 +8,7 @@
  * - it takes an IPv4 address, and labels or names of any length, as mx (SP-10);
  * - it decodes ill-formed UTF-8 with replacement characters; we refuse it (SP-21);
  * - it lists a repeated mx once; we keep every line (SP-15), which can change no match.
+ * docs/mta-sts-differences.md gives the reason of each.
  * Hence: what both accept must mean the same, what we accept it must accept (but for the clamp), and what it accepts and
  * we refuse must be refused for one of these reasons.
  */
