@@ -2,9 +2,19 @@
  * Opens the LMDB file, or says why it cannot be used; a broken one is moved aside and a new one begun.
  *
  * LMDB maps the file into memory and trusts it: reading a truncated file ends the process with SIGBUS, which no catch
- * sees. Hence the look at its meta pages before it is opened.
+ * sees. Hence the look at its meta pages before it is opened, and the look at its size before each use: LMDB itself never
+ * makes a file smaller.
  */
-import { closeSync, existsSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { inWords } from './outcome'
 
@@ -20,10 +30,19 @@ export interface LmdbFile {
   readonly planned: Database<string, string>
   /** Which domains were changed, by a number that counts up. */
   readonly changes: Database<string, number>
+  /** On a file system that takes no writes, or a file that is not ours to write. */
+  readonly readOnly: boolean
+  /** Whether somebody has cut the file since it was opened: it must never be touched again, not even to close it. */
+  isCut(): boolean
 }
 
 export type LmdbOpened =
-  | { readonly ok: true; readonly file: LmdbFile; readonly movedAside?: string }
+  | {
+      readonly ok: true
+      readonly file: LmdbFile
+      readonly movedAside?: string
+      readonly unwritable?: string
+    }
   | { readonly ok: false; readonly detail: string }
 
 /** Where things are in a meta page of lmdb-js (its data format 2), in octets from the start of the page. */
@@ -50,11 +69,27 @@ export function openLmdb(path: string): LmdbOpened {
   } catch (error) {
     const detail = inWords(error)
     // What is no database, or one of another format, is moved aside; what cannot be reached is left alone.
+    if (isRefusal(error)) return openToRead(path, detail)
     if (!/MDB_(?:INVALID|CORRUPTED|VERSION_MISMATCH|PAGE_NOTFOUND|BAD_TXN|PANIC)/.test(detail)) {
       return { ok: false, detail: `${path}: ${detail}` }
     }
     return replace(path, detail)
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return /read-only file system|permission denied|EROFS|EACCES/i.test(inWords(error))
+}
+
+/** What is known must hold also where nothing can be added to it. */
+function openToRead(path: string, why: string): LmdbOpened {
+  try {
+    if (existsSync(path))
+      return { ok: true, file: openFile(path, true), unwritable: `${path}: ${why}` }
+  } catch {
+    // Not even that: then the reason is the one that there was before.
+  }
+  return { ok: false, detail: `${path}: ${why}` }
 }
 
 /** Only the very file that was judged is moved: another worker may have put a new one in its place meanwhile. */
@@ -75,10 +110,11 @@ function replace(path: string, broken: string): LmdbOpened {
   }
 }
 
-function openFile(path: string): LmdbFile {
+function openFile(path: string, readOnly = false): LmdbFile {
   const root = open<string, string>({
     path,
     noSubdir: true,
+    readOnly,
     mapSize: MAP_SIZE,
     encoding: 'string',
     // With it, a worker killed while it writes makes the next writer's environment panic for good: lmdb-js then takes
@@ -98,6 +134,23 @@ function openFile(path: string): LmdbFile {
     agenda: room<string>('agenda'),
     planned: room<string>('planned'),
     changes: room<number>('changes'),
+    readOnly,
+    isCut: watchSize(path),
+  }
+}
+
+/** The file is kept open for this: what its name stands for later may be another one. */
+function watchSize(path: string): () => boolean {
+  const descriptor = openSync(path, 'r')
+  let largest = 0
+  let cut = false
+  return () => {
+    if (cut) return true
+    const { size } = fstatSync(descriptor)
+    cut = size < largest
+    largest = Math.max(largest, size)
+    if (cut) closeSync(descriptor)
+    return cut
   }
 }
 

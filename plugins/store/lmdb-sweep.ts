@@ -9,6 +9,8 @@ import { decodeRecord, GRACE } from './record'
 
 export interface SweepTools {
   readonly now: () => number
+  /** Milliseconds of a clock that nobody sets. */
+  readonly ticks: () => number
   /** Whether a line of notes or leases still counts. */
   readonly isAlive: (line: string) => boolean
   /** Runs writes in a transaction. */
@@ -18,12 +20,14 @@ export interface SweepTools {
 /** Milliseconds between two sweeps, and between two steps of one. */
 const SWEEP = 3_600_000
 const STEP = 1_000
+/** Milliseconds by which the clock may go wrong in that time; after a jump nothing is removed, as it may jump back. */
+const STEADY = 300_000
 /** Entries that one step looks at: about a millisecond. */
 const ENTRIES = 500
 
 /** @returns to be called now and then: does the next step if its time has come */
 export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<void> {
-  const { now, isAlive, transact } = tools
+  const { now, ticks, isAlive, transact } = tools
   const isOver = (key: string, value: string | undefined): boolean => {
     const record = decodeRecord(value, key)
     return record === undefined || record.expiresAt + GRACE < now()
@@ -58,14 +62,23 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
     }),
   ]
 
-  let next = now() + SWEEP
+  let looked = { at: now(), ticks: ticks() }
+  let next = ticks() + SWEEP
   let at = 0
   let after: string | undefined
 
+  const isSteady = (): boolean => Math.abs(now() - looked.at - (ticks() - looked.ticks)) < STEADY
+
   return async () => {
-    const time = now()
-    // A clock that was set back must not put the next step off for longer.
-    if (time < next && time >= next - SWEEP) return
+    const time = ticks()
+    if (time < next) return
+    if (!isSteady()) {
+      looked = { at: now(), ticks: time }
+      next = time + SWEEP
+      at = 0
+      after = undefined
+      return
+    }
     next = time + STEP
     const current = rooms[at]
     if (current === undefined) return
@@ -80,7 +93,10 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
     if (last === undefined || last === after || entries.length < ENTRIES) {
       after = undefined
       at = (at + 1) % rooms.length
-      if (at === 0) next = time + SWEEP
+      if (at === 0) {
+        looked = { at: now(), ticks: time }
+        next = time + SWEEP
+      }
     } else after = last
     const wanted = entries.filter(({ key, value }) => current.wants(key, value))
     if (wanted.length === 0) return

@@ -2,8 +2,9 @@
  * The store of one machine: an LMDB file that all its workers map into memory. Reads cost microseconds; writes are
  * transactions, so that a worker killed in the midst of one leaves the file as it was.
  *
- * Promises: a broken file is moved aside, an unusable one or a full disk means memory instead, each with one warning; no
- * call takes longer than its deadline. A change is seen by the other workers within the polling interval.
+ * Promises: a broken file is moved aside; one that is cut short while in use, one that cannot be written and a full disk mean
+ * memory for what is new, each with one warning; no call takes longer than its deadline. A change is seen by the other workers
+ * within the polling interval.
  */
 import { domainsOf, dueEntries, replan, takeEntries } from './lmdb-agenda'
 import { type LmdbFile, openLmdb, transact } from './lmdb-file'
@@ -44,30 +45,52 @@ export function lmdbStore(path: string, tools: StoreTools): Store {
   if (opened.movedAside !== undefined) {
     tools.log.warn(`the store was broken and is begun anew: ${opened.movedAside}`)
   }
+  if (opened.unwritable !== undefined) {
+    tools.log.warn(
+      `the store can only be read, new policies are kept in memory: ${opened.unwritable}`,
+    )
+  }
   return storeOn(opened.file, tools)
 }
 
 function storeOn(file: LmdbFile, tools: StoreTools): Store {
-  const { log, now } = tools
+  const { log, now, ticks = () => performance.now() } = tools
   const listeners = new Set<ChangeListener>()
   /** Takes what the file could not; it is asked first from then on. */
   const overflow = memoryStore(tools)
-  let overflowing = false
+  let overflowing = file.readOnly
   let unwritableSince = -Infinity
   let closed = false
   /** While the file takes no writes: up to where what is due has been given out. */
   let givenOut: string | undefined
+  let toldOfCut = false
 
+  /** @returns why the file must not be touched, or undefined */
+  const whyUnusable = (): string | undefined => {
+    if (closed) return 'the store is closed'
+    if (!file.isCut()) return undefined
+    if (!toldOfCut) {
+      toldOfCut = true
+      overflowing = true
+      log.warn(
+        "the store's file was cut short while in use: policies are kept in memory until Haraka is restarted",
+      )
+    }
+    return 'the file was cut short'
+  }
   const read = <T>(look: () => T): Promise<Stored<T>> => {
-    if (closed) return Promise.resolve(failed('the store is closed'))
     try {
+      const reason = whyUnusable()
+      if (reason !== undefined) return Promise.resolve(failed(reason))
       return Promise.resolve(stored(look()))
     } catch (error) {
       return Promise.resolve(failed(inWords(error)))
     }
   }
   const write = async <T>(act: () => T): Promise<Stored<T>> => {
-    if (closed) return failed('the store is closed')
+    const reason = whyUnusable()
+    if (reason !== undefined) return failed(reason)
+    if (file.readOnly) return failed('the file can only be read')
     const rested = now() - unwritableSince
     if (rested >= 0 && rested < REST) return failed('the store takes no writes')
     try {
@@ -97,7 +120,10 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
     return instead()
   }
 
-  const watcher = watchChanges(() => (closed ? undefined : file.changes), listeners)
+  const watcher = watchChanges(
+    () => (whyUnusable() === undefined ? file.changes : undefined),
+    listeners,
+  )
   const noteChange = (domain: string): void => {
     const number = watcher.last() + 1
     file.changes.putSync(number, domain)
@@ -106,6 +132,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
 
   const sweep = createSweep(file, {
     now,
+    ticks,
     isAlive: (line) => readTimed(line, now()) !== undefined,
     transact: (act) => within(DEADLINE, transact(file, act)),
   })
@@ -151,7 +178,10 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
         const start = after === undefined ? {} : { start: after }
         return [...file.policies.getKeys({ ...start, limit: PAGE })]
       })
-      if (!page.ok) return page
+      if (!page.ok) {
+        const kept = await overflow.listDomains()
+        return kept.ok && kept.value.domains.length > 0 ? kept : page
+      }
       const domains = page.value.filter((domain) => domain !== after)
       if (page.value.length === PAGE) return stored({ domains, next: domains.at(-1) })
       const more = overflowing ? await overflow.listDomains() : undefined
@@ -166,7 +196,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       const taken = await write(() => takeEntries(file, due))
       // What cannot be taken can still be looked at: each once, and then from the beginning at the next round.
       const found = taken.ok ? taken : await read(() => dueEntries(file, due, givenOut))
-      if (!found.ok) return found
+      if (!found.ok) return kept?.ok === true ? kept : found
       givenOut = taken.ok ? undefined : found.value.at(-1)
       return stored({
         domains: [...new Set([...domainsOf(found.value), ...more.domains])],
@@ -236,7 +266,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       watcher.stop()
       listeners.clear()
       await overflow.close()
-      await within(DEADLINE, file.root.close()).catch(() => undefined)
+      if (!file.isCut()) await within(DEADLINE, file.root.close()).catch(() => undefined)
     },
   }
 }

@@ -3,7 +3,7 @@
  * each have their own room, so that none can push out the others.
  */
 import { failed, stored, tell } from './outcome'
-import { GRACE, isDomain, isNoteName, MAX_NOTE, whyUnstorable } from './record'
+import { isDomain, isNoteName, MAX_NOTE, whyUnstorable } from './record'
 import type { ChangeListener, PolicyRecord, Store, StoreTools } from './types'
 
 /** Entries of each kind; the oldest of its own kind goes first. */
@@ -34,12 +34,7 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
     Promise.resolve(closed ? failed('the store is closed') : stored(read()))
 
   return {
-    getPolicy: (domain) =>
-      answer(() => {
-        const record = policies.get(domain)
-        if (record !== undefined && record.expiresAt + GRACE < now()) policies.delete(domain)
-        return policies.get(domain)
-      }),
+    getPolicy: (domain) => answer(() => policies.get(domain)),
     setPolicy(record) {
       const reason = whyUnstorable(record)
       if (reason !== undefined) return Promise.resolve(failed(reason))

@@ -117,6 +117,8 @@ export interface StoreTools {
   readonly log: Logger
   /** Milliseconds since the epoch. */
   readonly now: () => number
+  /** Milliseconds of a clock that nobody sets; default performance.now. */
+  readonly ticks?: () => number
 }
 
 export interface StoreSettings {

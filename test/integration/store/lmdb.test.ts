@@ -85,6 +85,35 @@ describe('store in LMDB', () => {
     })
   })
 
+  it('SC-01 what is over is removed, but not after the clock has jumped', async () => {
+    let now = NOW
+    let ticks = 0
+    const pass = async (store: ReturnType<typeof lmdbStore>, wall: number, steady: number) => {
+      now += wall
+      ticks += steady
+      // A write does one step; a few of them go through the whole file.
+      for (let step = 0; step < 5; step++) {
+        await value(store.markUsed('x.test', step))
+        now += 1000
+        ticks += 1000
+      }
+    }
+    const store = lmdbStore(path, { now: () => now, ticks: () => ticks, log: makeLog() })
+    try {
+      await value(store.setPolicy(record()))
+      for (const jump of [50_000 * HOUR, -50_000 * HOUR]) {
+        await pass(store, jump, 0)
+        await pass(store, HOUR, HOUR)
+        assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
+      }
+      await pass(store, HOUR, HOUR)
+      await pass(store, 9_000 * HOUR, 9_000 * HOUR)
+      assert.equal(await value(store.getPolicy('rcpt.test')), undefined)
+    } finally {
+      await store.close()
+    }
+  })
+
   it('two processes share policies, notes, leases and changes', async () => {
     const other = peer()
     assert.equal(await other.run(`return (await store.acquire('fetch/rcpt.test', 'peer', ${HOUR})).value`), true)
@@ -205,7 +234,11 @@ describe('store in LMDB', () => {
     }
 
     it('is removed little by little, and nothing else', async () => {
-      const store = lmdbStore(path, { now: () => clock.now(), log: makeLog() })
+      const store = lmdbStore(path, {
+        now: () => clock.now(),
+        ticks: () => clock.now(),
+        log: makeLog(),
+      })
       const set = (domain: string, hours: number) =>
         store.setPolicy(
           record({ domain, fetchedAt: clock.now(), expiresAt: clock.now() + hours * HOUR }),
@@ -239,7 +272,11 @@ describe('store in LMDB', () => {
         )
         await value(store.plan('rcpt.test', undefined))
       })
-      const store = lmdbStore(path, { now: () => clock.now(), log: makeLog() })
+      const store = lmdbStore(path, {
+        now: () => clock.now(),
+        ticks: () => clock.now(),
+        log: makeLog(),
+      })
       clock.advance(HOUR)
       await writeUntil(store, async () => {
         const now = clock.now()
@@ -294,6 +331,21 @@ describe('store in LMDB', () => {
         })
       })
     }
+    it('SC-16 a file cut to nothing while it is in use: said once, no end of the process, and what is new is kept in memory', async () => {
+      await fill()
+      await withStore(async (store, log) => {
+        store.onChange(() => undefined)
+        await value(store.setPolicy(record()))
+        truncateSync(path, 0)
+        for (const call of [store.getPolicy('d1.test'), store.acquire('x', 'me', 1), store.listDomains()]) {
+          assert.deepEqual(await call, { ok: false, detail: 'the file was cut short' })
+        }
+        await value(store.setPolicy(record({ domain: 'new.test' })))
+        assert.deepEqual(await value(store.getPolicy('new.test')), record({ domain: 'new.test' }))
+        assert.deepEqual((await value(store.listDomains())).domains, ['new.test'])
+        assert.deepEqual(log.lines, ["warn the store's file was cut short while in use: policies are kept in memory until Haraka is restarted"])
+      })
+    }) // prettier-ignore
     it('SC-16 an empty file is a new one', async () => {
       writeFileSync(path, '')
       await withStore(async (store, log) => {
