@@ -220,6 +220,8 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     if (lookup.kind === 'policy') markUsed(domain)
     if (lookup.kind === 'policy' && lookup.problem !== undefined) {
       const { reason, detail } = lookup.problem
+      // Said when it begins and when it becomes another, not at each look.
+      if (own?.problem?.reason === reason && own.problem.detail === detail) return lookup
       log.notice(
         `mta-sts: the cached policy of ${domain} holds (${lookup.known.policy.mode}): ${reason}, ${detail}`,
       )

@@ -6,7 +6,7 @@
  * policy beyond its lifetime, nor with an outcome older than its TTL, also after the clock was set back.
  */
 import { currentPolicy } from './known'
-import type { KnownPolicy, StsLookup } from './types'
+import type { KnownPolicy, StsLookup, StsProblem } from './types'
 
 /** Octets, about: policies are a few hundred each, and at most 64 KiB. */
 const MOST_OCTETS = 8_388_608
@@ -29,7 +29,14 @@ export interface Warm {
   /** The last outcome, if it is still fresh. */
   fresh(domain: string): StsLookup | undefined
   /** The policy known here, fresh outcome or not. */
-  known(domain: string): { readonly policy: KnownPolicy; readonly unsaved: boolean } | undefined
+  known(domain: string):
+    | {
+        readonly policy: KnownPolicy
+        readonly unsaved: boolean
+        /** What went wrong at the last look, if anything. */
+        readonly problem: StsProblem | undefined
+      }
+    | undefined
   /** @param ttlMs milliseconds for which the outcome may be repeated */
   put(domain: string, lookup: StsLookup, ttlMs: number, unsaved?: boolean): void
   /** The next lookup must look again; the policy stays known. Without a domain: all of them. */
@@ -58,7 +65,8 @@ export function createWarm(clock: () => number, most = MOST_OCTETS): Warm {
       const entry = entries.get(domain)
       if (entry?.known === undefined) return undefined
       const policy = currentPolicy(entry.known, clock())
-      return policy === undefined ? undefined : { policy, unsaved: entry.unsaved }
+      if (policy === undefined) return undefined
+      return { policy, unsaved: entry.unsaved, problem: entry.lookup.problem }
     },
     put(domain, lookup, ttlMs, unsaved = false) {
       drop(domain)

@@ -88,6 +88,14 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       }
       assert.equal(world.fetches(), 1)
     })
+    it('a policy that holds in spite of a problem: said when it begins, not at each look', async () => {
+      await look()
+      for (const reply of ['gone', 'gone', 'gone', ['v=STSv1; junk'], ['v=STSv1; junk']] as const) {
+        world.publish(reply)
+        assertPolicy(await later(), 'enforce', 'sts-txt-invalid')
+      }
+      assert.equal(world.log.filter((line) => line.startsWith('notice')).length, 2)
+    })
     it('SD-18 the TXT lookup fails and nothing is cached: unknown, after one more try', async () => {
       world.publish('failing')
       const lookup = await look()
