@@ -170,20 +170,20 @@ export class Haraka {
   }
 
   /** What becomes of a recipient: the first outcome, past or to come, that no earlier call has returned. */
-  async outcome(recipient: string, options: WaitOptions = {}): Promise<Outcome> {
+  outcome(recipient: string, options: WaitOptions = {}): Promise<Outcome> {
     const taken = this.#taken
-    const found = await this.outcomes
-      .waitFor(
-        `the fate of ${recipient}`,
-        (outcome) => outcome.recipient === recipient && !taken.has(outcome),
-        options,
-      )
+    // Taken as soon as it is found: who waits beside this call gets another one.
+    const take = (outcome: Outcome): boolean => {
+      if (outcome.recipient !== recipient || taken.has(outcome)) return false
+      taken.add(outcome)
+      return true
+    }
+    return this.outcomes
+      .waitFor(`the fate of ${recipient}`, take, options)
       .catch((error: unknown) => {
         const tail = this.#daemon?.log.tail() ?? ''
         throw new Error(`${error instanceof Error ? error.message : ''}\n${tail}`, { cause: error })
       })
-    taken.add(found)
-    return found
   }
 
   /** Sends one message to one recipient and tells what became of it. */
