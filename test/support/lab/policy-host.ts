@@ -16,7 +16,7 @@ export type PolicyAnswer =
   | {
       readonly status?: number
       readonly headers?: Readonly<Record<string, string>>
-      readonly body?: string
+      readonly body?: string | Buffer
     }
   /** Never answers; closes without an answer; sends a byte a second; never stops sending. */
   | { readonly fault: 'hang' | 'drop' | 'drip' | 'endless' }
