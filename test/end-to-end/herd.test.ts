@@ -116,11 +116,10 @@ describe('end to end: a herd', function () {
       const name = `herd${index}.test`
       const domain = await coldDomain(name)
       serve(name, good(name))
-      const harakas = await Promise.all(
-        Array.from({ length: machines }, (_, machine) =>
-          start({ backend, port: 2525 + machine, nodes, held: name }),
-        ),
-      )
+      const harakas: Haraka[] = []
+      for (let machine = 0; machine < machines; machine += 1) {
+        harakas.push(await start({ backend, port: 2525 + machine, nodes, held: name }))
+      }
       const to = Array.from({ length: EACH }, (_, number) => `u${number}@${name}`)
       const sent = await Promise.all(harakas.map((haraka) => feed(haraka, nodes, to)))
       await writeFile(go(name), '')

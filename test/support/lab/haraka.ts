@@ -160,7 +160,7 @@ export class Haraka {
       () =>
         log.entries.filter(isReady).length === workers &&
         (nodes > 0 || log.entries.some(isQueueLoaded)),
-      { timeout: 20_000 },
+      { timeout: 45_000 },
     )
   }
 
