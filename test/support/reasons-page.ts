@@ -7,6 +7,9 @@ Every log line, deferral, bounce and metric of this plugin carries one of these 
 The status is the enhanced status code (RFC 3463) that mail held back for this reason gets: \`4.\` while it waits, \`5.\` in the
 bounce at the end of the queue's patience. Codes without a status never hold mail back.
 
+Mail that comes back tells its author first, in plain words, what happened and what to do; then follow the code, the status, and
+what was expected and presented.
+
 This page is written from the code (\`npx tsx scripts/reasons.ts\`).
 `
 
