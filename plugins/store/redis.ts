@@ -7,7 +7,7 @@
  */
 import { createClient, ErrorReply } from 'redis'
 import { createBreaker } from './breaker'
-import { DONE, failed, stored, tell } from './outcome'
+import { DONE, failed, inWords, stored, tell } from './outcome'
 import {
   decodeRecord,
   encodeRecord,
@@ -96,8 +96,11 @@ export function redisStore(
     client.once('ready', () => resolve())
     client.once('error', () => resolve())
   })
-  // What goes wrong with a connection shows in the calls; the events must only not go unheard.
-  client.on('error', () => undefined)
+  /** Why there is no connection: the calls themselves say only that there is none. */
+  let trouble: string | undefined
+  client.on('error', (err: unknown) => {
+    trouble = inWords(err)
+  })
   subscriber.on('error', () => undefined)
   client.connect().catch(() => undefined)
   subscribe(subscriber, channel, listeners)
@@ -106,7 +109,9 @@ export function redisStore(
   const ask = <T>(call: (redis: Client) => Promise<T>, ms = DEADLINE): Promise<Stored<T>> =>
     breaker.run(ms, async () => {
       await firstTry
-      return call(client)
+      return call(client).catch((err: unknown) => {
+        throw trouble === undefined || client.isReady ? err : new Error(trouble, { cause: err })
+      })
     })
 
   const getRemote = async (domain: string): Promise<Stored<Remote>> => {

@@ -6,6 +6,8 @@ export interface RedisSettings {
   readonly address?: string
   /** Default 6379. */
   readonly port?: number
+  /** Default none. */
+  readonly password?: string
 }
 
 export class Redis {
@@ -13,7 +15,7 @@ export class Redis {
   readonly port: number
   #daemon: Daemon | undefined
 
-  constructor(settings: RedisSettings = {}) {
+  constructor(private readonly settings: RedisSettings = {}) {
     this.address = settings.address ?? '127.0.0.1'
     this.port = settings.port ?? 6379
   }
@@ -33,6 +35,7 @@ export class Redis {
       '',
       '--appendonly',
       'no',
+      ...(this.settings.password === undefined ? [] : ['--requirepass', this.settings.password]),
     ]
     this.#daemon = new Daemon({ name: 'redis', program: 'redis-server', args })
     await this.#daemon.waitForLine('Redis to serve', /Ready to accept connections/)
