@@ -46,7 +46,7 @@ export async function check(
   const plan =
     literal === undefined
       ? await (route ? planner.planForRoute(route) : planner.planForDomain(domain))
-      : planForLiteral(judged, literal, route?.port ?? SMTP_PORT)
+      : planForLiteral(judged, literal, route)
   const enforce = treatment === 'enforce'
   const rehearsal = options.connect ? await tryHosts(plan, enforce, settings, options) : undefined
   const conclusion = conclude(plan, enforce, rehearsal)
@@ -94,23 +94,34 @@ function addressLiteral(text: string): string | undefined {
   return isIP(inner) === 0 ? undefined : inner
 }
 
-function planForLiteral(nextHop: string, address: string, port: number): Plan {
+function planForLiteral(
+  nextHop: string,
+  address: string,
+  route: { readonly port: number } | undefined,
+): Plan {
   return {
     nextHop,
     observe: false,
-    outcome: {
-      kind: 'hosts',
-      hosts: [
-        {
-          host: address,
-          preference: 0,
-          port,
-          addresses: [address],
-          requirement: { level: 'opportunistic', reason: 'not-covered' },
-          policy: 'none',
-        },
-      ],
-    },
+    outcome:
+      route || !nextHop.startsWith('[')
+        ? {
+            kind: 'hosts',
+            hosts: [
+              {
+                host: address,
+                preference: 0,
+                port: route?.port ?? SMTP_PORT,
+                addresses: [address],
+                requirement: { level: 'opportunistic', reason: 'not-covered' },
+                policy: 'none',
+              },
+            ],
+          }
+        : {
+            kind: 'defer',
+            reason: 'bad-domain',
+            detail: `Haraka looks for MX records of ${nextHop}, which is no name, and lets the mail wait`,
+          },
     facts: {
       nextHop,
       nextHopExpanded: nextHop,

@@ -151,7 +151,14 @@ function describe(plan: Plan, mx: HarakaMx, evidence: Evidence, now: Date): LogF
         return { ...common, verdict: 'refused', reason: 'tls-handshake-failed', detail }
       }
       const { verdict, reason, detail } = judge(requirement, session, now)
-      return { ...common, verdict, reason, detail }
+      const asked = mx.from_dns ?? mx.exchange
+      const { sni } = requirement
+      // A server may show another certificate to who asks for another name.
+      const other =
+        verdict !== 'refused' || sni === undefined || sni === asked?.toLowerCase()
+          ? ''
+          : ` (in a session for ${asked ?? 'no name'}; enforcing asks for ${sni} in SNI)`
+      return { ...common, verdict, reason, detail: `${detail}${other}` }
     }
   }
 }

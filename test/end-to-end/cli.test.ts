@@ -123,10 +123,13 @@ describe('end to end: the command', function () {
       assert.match(stdout, /_587\._tcp\.relay\.routes\.test/)
     })
 
-    it('an address literal has no policy', async () => {
-      const { code, stdout } = await run('check', 'u@[192.0.2.19]', '--json')
-      assert.equal(code, 1)
-      assert.equal((JSON.parse(stdout) as CheckReport).treatment, 'off')
+    it('an address literal has no policy; by itself Haraka lets such mail wait', async () => {
+      const literal = await run('check', 'u@[192.0.2.19]', '--json')
+      assert.equal(literal.code, 2)
+      assert.equal((JSON.parse(literal.stdout) as CheckReport).treatment, 'off')
+      const routed = await run('check', 'u@x.test', '--host', '192.0.2.19', '--json')
+      assert.equal(routed.code, 1)
+      assert.equal((JSON.parse(routed.stdout) as CheckReport).treatment, 'off')
     })
   })
 
@@ -243,6 +246,17 @@ describe('end to end: the command', function () {
       assertOnlyProblem(await findings(files), 'store', /Redis/)
       const redis = await lab.redis({ port: 6380 })
       const [ran, report] = await findings(files)
+      assert.equal(ran.code, 0, JSON.stringify(report))
+      await redis.stop()
+    })
+
+    it('Redis with another password: the finding says so', async () => {
+      const redis = await lab.redis({ port: 6381, password: 'right' })
+      const ini = (password: string) => ({
+        'tls-policy.ini': `[store]\nbackend=redis\n[redis]\nport=6381\npassword=${password}\n`,
+      })
+      assertOnlyProblem(await findings(ini('wrong')), 'store', /WRONGPASS/)
+      const [ran, report] = await findings(ini('right'))
       assert.equal(ran.code, 0, JSON.stringify(report))
       await redis.stop()
     })
