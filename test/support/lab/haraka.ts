@@ -94,7 +94,7 @@ export class Haraka {
 
   private constructor(
     readonly folder: string,
-    private readonly settings: HarakaSettings,
+    readonly settings: HarakaSettings,
   ) {
     this.outcomes = new Journal('what became of recipients', (outcome) => JSON.stringify(outcome))
   }
@@ -190,6 +190,18 @@ export class Haraka {
   async deliver(recipient: string, mail: Partial<Mail> = {}): Promise<Outcome> {
     await this.send({ from: 'sender@sender.test', ...mail, to: [recipient] })
     return this.outcome(recipient)
+  }
+
+  /** As `deliver`, whatever else is under way for the recipient; from `sender@sender.test`. */
+  async deliverApart(recipient: string, options: WaitOptions = {}): Promise<Outcome> {
+    const reply = await this.send({ from: 'sender@sender.test', to: [recipient] })
+    const id = /\(([0-9A-F-]{36})/.exec(reply)?.[1]
+    if (id === undefined) throw new Error(`No id in "${reply}"`)
+    return this.outcomes.waitFor(
+      `the fate of ${recipient} in ${id}`,
+      (outcome) => outcome.recipient === recipient && outcome.message.startsWith(id),
+      options,
+    )
   }
 
   /** Tries again, now, what has been deferred since Haraka started. */
