@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { makeCertificate, type TestCertificate } from '../support/certificates'
 import { type Fault, type Haraka, Lab, type Outcome, type Receiver, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab/beside'
 import { assertNothingLeaked, nextAddress } from '../support/lab/world'
 
 type Chain = readonly [TestCertificate, TestCertificate]
@@ -28,6 +29,17 @@ const RESOLV_CONF = '/etc/resolv.conf'
 
 /** Is never served: no key satisfies what is published for it. */
 const strange = makeCertificate({ subject: 'strange.test' })
+
+/** Where smtp_forward sends mail. */
+const routes = {
+  'port.test': ['--host', 'relay.port.test', '--port', '2525'],
+  'bad-port.test': ['--host', 'relay.bad-port.test', '--port', '587'],
+  'relayed.test': ['--host', 'Alias.Relayed.TEST'],
+}
+const unknown = {
+  'lmtp.test': 'over LMTP to a host of its own plugin',
+  'literal-route.test': 'to an address of its own plugin',
+}
 
 describe('end to end: DANE and names', function () {
   this.timeout(60_000)
@@ -697,6 +709,25 @@ describe('end to end: DANE and names', function () {
           (type === 'TLSA' || type === 'TXT') && /literal-route|lmtp|192\.0\.2\.250/.test(name),
       )
       assert.deepEqual(policies, [])
+    })
+  })
+
+  describe('beside each of these deliveries', function () {
+    this.timeout(300_000)
+
+    it('the command says what the delivery does', async () => {
+      assert.ok((await assertCheckSaysTheSame(haraka, { routes, except: unknown })) > 30)
+    })
+
+    it('AUTH-40 mode observe only watches', async () => {
+      const { recipients, hosts } = await assertObserveOnlyWatches(lab, haraka, {
+        except: {
+          ...unknown,
+          'tlsa05.test':
+            'the server shows a certificate by SNI, and Haraka by itself asks for another name',
+        },
+      })
+      assert.ok(recipients > 30 && hosts > 20, `${recipients} recipients, ${hosts} hosts`)
     })
   })
 })

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { makeCertificate, makeChain, type TestCertificate, tlsaData } from '../support/certificates'
 import { type Haraka, Lab, type Mail, type Outcome, type Receiver, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab/beside'
 import type { ReceiverSettings } from '../support/lab/receiver'
 import {
   assertNothingLeaked,
@@ -222,6 +223,19 @@ describe('end to end: what the operator says', function () {
         const warning = new RegExp(`the exception ${name}=\\w+ until 2020-01-01 is over`)
         assert.ok(haraka.log().some((line) => warning.test(line)))
       }
+    })
+  })
+
+  describe('beside each of these deliveries', function () {
+    this.timeout(300_000)
+
+    it('the command says what the delivery does', async () => {
+      assert.ok((await assertCheckSaysTheSame(haraka)) > 8)
+    })
+
+    it('AUTH-40 mode observe only watches', async () => {
+      const { recipients, hosts } = await assertObserveOnlyWatches(lab, haraka)
+      assert.ok(recipients > 8 && hosts > 2, `${recipients} recipients, ${hosts} hosts`)
     })
   })
 
@@ -770,6 +784,19 @@ describe('end to end: records, TLS and sessions', function () {
       ]
       assert.deepEqual([a.kind, b.kind], ['delivered', 'deferred'])
       assertNothingLeaked(...domain.hosts)
+    })
+  })
+
+  describe('beside each of these deliveries', function () {
+    this.timeout(300_000)
+
+    it('the command says what the delivery does', async () => {
+      assert.ok((await assertCheckSaysTheSame(haraka)) > 15)
+    })
+
+    it('AUTH-40 mode observe only watches', async () => {
+      const { recipients, hosts } = await assertObserveOnlyWatches(lab, haraka)
+      assert.ok(recipients > 15 && hosts > 10, `${recipients} recipients, ${hosts} hosts`)
     })
   })
 })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { makeCertificate } from '../support/certificates'
 import { type Fault, type Haraka, Lab, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab/beside'
 import { assertNothingLeaked, makeDomain, nextAddress } from '../support/lab/world'
 
 const DAY = 86_400_000
@@ -315,5 +316,23 @@ describe('end to end: DANE', function () {
     const deferred = haraka.outcomes.entries.filter(({ kind }) => kind === 'deferred')
     await haraka.queueHolds(deferred.length)
     assert.ok(haraka.running)
+  })
+
+  describe('beside each of these deliveries', function () {
+    this.timeout(300_000)
+
+    it('the command says what the delivery does', async () => {
+      assert.ok((await assertCheckSaysTheSame(haraka)) > 40)
+    })
+
+    it('AUTH-40 mode observe only watches', async () => {
+      const { recipients, hosts } = await assertObserveOnlyWatches(lab, haraka, {
+        except: {
+          'greeting-endless.test': 'by itself, Haraka listens to it for ever',
+          'greeting-endless-next.test': 'by itself, Haraka listens to it for ever',
+        },
+      })
+      assert.ok(recipients > 40 && hosts > 40, `${recipients} recipients, ${hosts} hosts`)
+    })
   })
 })

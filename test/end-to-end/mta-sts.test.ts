@@ -15,6 +15,7 @@ import {
   makeDomain,
   nextAddress,
 } from '../support/lab/world'
+import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab/beside'
 
 const POLICY_HOST = '198.51.100.80'
 
@@ -474,5 +475,20 @@ describe('end to end: MTA-STS', function () {
     assert.ok(after.kind === 'deferred', JSON.stringify(after))
     assert.match(after.reason, /pkix-untrusted/)
     assertNothingLeaked(receiver)
+  })
+
+  describe('beside each of these deliveries', function () {
+    this.timeout(300_000)
+
+    it('the command says what the delivery does', async () => {
+      assert.ok((await assertCheckSaysTheSame(haraka)) > 20)
+    })
+
+    it('AUTH-40 mode observe only watches', async () => {
+      const { recipients, hosts } = await assertObserveOnlyWatches(lab, haraka, {
+        except: { 'sts-kept.test': 'only this store has had its policy' },
+      })
+      assert.ok(recipients > 20 && hosts > 20, `${recipients} recipients, ${hosts} hosts`)
+    })
   })
 })

@@ -51,7 +51,9 @@ async function runThrough(
 ): Promise<Run> {
   const before = receivers.map(({ sessions }) => sessions.entries.length)
   await relay.send({ from: 'sender@sender.test', to: recipients })
-  const outcomes = await Promise.all(recipients.map((recipient) => relay.outcome(recipient)))
+  const outcomes = await Promise.all(
+    recipients.map((recipient) => relay.outcome(recipient, { timeout: 20_000 })),
+  )
   const sessions = await Promise.all(
     receivers.map(async (receiver, index) => {
       const from = before[index] ?? 0

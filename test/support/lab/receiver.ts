@@ -80,6 +80,8 @@ export interface ReceivedMessage {
 }
 
 export class Receiver {
+  /** Those that listen. */
+  static readonly running = new Set<Receiver>()
   readonly sessions: Journal<Session>
   readonly messages: Journal<ReceivedMessage>
   /** May be changed at any time; holds for what happens next. */
@@ -113,6 +115,7 @@ export class Receiver {
     if (settings.path === undefined) server.listen(settings.port ?? 25, settings.address)
     else server.listen(settings.path)
     await once(server, 'listening')
+    Receiver.running.add(receiver)
     return receiver
   }
 
@@ -135,6 +138,7 @@ export class Receiver {
   }
 
   async stop(): Promise<void> {
+    Receiver.running.delete(this)
     for (const socket of this.#sockets) socket.destroy()
     if (this.server.listening) await closed(this.server)
   }
