@@ -10,6 +10,7 @@ import type { Treatment } from '../delivery/planner'
 import type { Facts, Plan, PlannedHost, Requirement, Verdict } from '../delivery/types'
 import type { Health } from '../dnssec-stub'
 import type { Rehearsal, Trial } from '../haraka/rehearsal'
+import { refreshTime } from '../mta-sts/refresh'
 import type { StsLookup } from '../mta-sts/types'
 import { REASONS } from '../observe/reasons'
 import type { ReasonCode } from '../observe/reasons'
@@ -139,16 +140,13 @@ export function reportSts(sts: Facts['sts'], refreshSeconds: number): CheckRepor
   return { kind: sts.kind, policy, problem }
 }
 
-/** A policy that lives less is not refreshed in the background (the next mail fetches it). */
-const SHORTEST_REFRESHED_SECONDS = 7200
-
 export function reportPolicy(
   { known, source }: Pick<Extract<StsLookup, { kind: 'policy' }>, 'known' | 'source'>,
   refreshSeconds: number,
 ): ReportedPolicy {
   const { policy, id, fetchedAt, expiresAt } = known
   const { mode, mx, maxAge } = policy
-  const nextRefresh = fetchedAt + 1000 * Math.min(refreshSeconds, maxAge / 2)
+  const nextRefresh = refreshTime(known, refreshSeconds * 1000, 1)
   return {
     mode,
     mx,
@@ -157,7 +155,7 @@ export function reportPolicy(
     source,
     fetchedAt: new Date(fetchedAt).toISOString(),
     expiresAt: new Date(expiresAt).toISOString(),
-    nextRefresh: maxAge < SHORTEST_REFRESHED_SECONDS ? null : new Date(nextRefresh).toISOString(),
+    nextRefresh: nextRefresh === undefined ? null : new Date(nextRefresh).toISOString(),
   }
 }
 

@@ -52,6 +52,20 @@ const TAKEN_FOR = HOUR / 2
  */
 const SHORTEST = 3 * HOUR
 
+/**
+ * When the refresh in the background has its turn.
+ * @param spread from 0 (as early as may be) to 1 (as late)
+ * @returns milliseconds since the epoch; undefined for a policy that lives too short to be refreshed
+ */
+export function refreshTime(
+  { policy, fetchedAt }: Pick<KnownPolicy, 'policy' | 'fetchedAt'>,
+  refreshIntervalMs: number,
+  spread: number,
+): number | undefined {
+  if (policy.maxAge * 1000 < SHORTEST) return undefined
+  return fetchedAt + Math.min(refreshIntervalMs * (0.9 + spread / 10), policy.maxAge * 500)
+}
+
 interface Looked {
   readonly fetched: boolean
   /** Milliseconds since the epoch. */
@@ -68,21 +82,17 @@ export function createRefresh(tools: RefreshTools): Refresh {
   const pause = (): number =>
     Math.min(HOUR, settings.refreshIntervalMs / 24) * (0.75 + random() / 2)
 
-  /** Milliseconds of age at which a policy is due; `spread` from 0 (as early as may be) to 1. */
-  const dueAge = ({ policy }: KnownPolicy, spread: number): number =>
-    Math.min(settings.refreshIntervalMs * (0.9 + spread / 10), policy.maxAge * 500)
-
   const isDue = (known: KnownPolicy): boolean => {
-    if (known.policy.maxAge * 1000 < SHORTEST) return false
-    const age = clock() - known.fetchedAt
-    return age < -HOUR || age >= dueAge(known, 0)
+    const earliest = refreshTime(known, settings.refreshIntervalMs, 0)
+    if (earliest === undefined) return false
+    return known.fetchedAt > clock() + HOUR || clock() >= earliest
   }
 
   /** When a policy is to be looked at; one that lives too short to be refreshed, when it is over. */
-  const dueTime = (known: KnownPolicy): number =>
-    known.policy.maxAge * 1000 < SHORTEST
-      ? known.expiresAt + HOUR
-      : Math.max(known.fetchedAt + dueAge(known, random()), clock() + 1)
+  const dueTime = (known: KnownPolicy): number => {
+    const time = refreshTime(known, settings.refreshIntervalMs, random())
+    return time === undefined ? known.expiresAt + HOUR : Math.max(time, clock() + 1)
+  }
 
   const isUsed = async (domain: string): Promise<boolean> => {
     const today = Math.floor(clock() / DAY)
