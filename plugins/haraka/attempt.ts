@@ -74,6 +74,22 @@ export function stsHadAPart({ plans }: PlannedAttempt): boolean {
   )
 }
 
+/** Does an MTA-STS policy keep mail from a host before it is even contacted? */
+export function leavesAHostOut({ outcome }: Plan): boolean {
+  return (
+    outcome.kind === 'hosts' &&
+    outcome.hosts.some(
+      ({ requirement }) =>
+        requirement.level === 'refuse' && requirement.reason === 'sts-mx-not-listed',
+    )
+  )
+}
+
+/** The policy that a plan rests on, as far as a new one would show (RFC 8461 §5.1). */
+export function policyId({ facts: { sts } }: Plan): string {
+  return sts.kind === 'policy' ? `${sts.known.id} ${sts.known.policy.mode}` : sts.kind
+}
+
 /** One line, ASCII, for log, queue and DSN. */
 export function explain({
   nextHop,
@@ -139,4 +155,9 @@ export function isLastTry(hmail: HMailItem): boolean {
 
 export function ascii(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 1500)
+}
+
+/** What went wrong, in one line of at most 300 characters. */
+export function errorText(err: unknown): string {
+  return ascii(err instanceof Error ? err.message : String(err)).slice(0, 300)
 }

@@ -7,22 +7,21 @@ import { isIP } from 'node:net'
 import { cont, deny, denysoft, ok } from 'haraka-constants'
 import { mxIsSecure, raiseToOperatorsFloor } from '../delivery/decide'
 import type { Planner, Treatment } from '../delivery/planner'
-import type { Plan, PlannedHost, PlanOutcome, PlanReason, Requirement } from '../delivery/types'
+import type { Plan, PlannedHost, PlanReason, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import {
-  ascii,
-  describeToRecipients,
-  explain,
-  inPlainWords,
+  errorText,
   isLastTry,
-  leadingFailure,
+  leavesAHostOut,
   MARK,
   policyHadAPart,
+  policyId,
   stsHadAPart,
 } from './attempt'
-import type { Attempt, HostFailure, Mark, PlannedAttempt } from './attempt'
-import { guardLateErrors, putUpFacade } from './facade'
-import { preflight } from './preflight'
+import type { Attempt, Mark, PlannedAttempt } from './attempt'
+import { createConnector } from './connection'
+import { createEndings } from './endings'
+import { guardLateErrors } from './facade'
 import type { Seam, SeamHandlers } from './seam'
 import type { ContextSettings, ContextSource } from './tls-context'
 import type { GetClient, GetClientCallback, HarakaMx, HarakaSocket, HMailItem } from './types'
@@ -45,8 +44,6 @@ export interface ControlOptions {
 
 type MarkedMx = HarakaMx & { [MARK]?: Mark }
 
-/** Greeting, EHLO, STARTTLS and handshake may each take as long as Haraka lets a server be silent. */
-const PREFLIGHT_STAGES = 4
 const SMTP_PORT = 25
 
 export interface Control extends SeamHandlers {
@@ -60,6 +57,11 @@ export function createControl(options: ControlOptions): Control {
   const owners = new WeakMap<HarakaMx, HMailItem>()
   /** The latest session of a message that is only watched. */
   const watched = new WeakMap<HMailItem, { readonly mx: HarakaMx; readonly plan: Promise<Plan> }>()
+  const endings = createEndings({
+    report,
+    undecide: (hmail) => attempts.set(hmail, { kind: 'undecided' }),
+  })
+  const connect = createConnector({ ...options, endings, refused: giveHostUp })
 
   async function getMxRespond(
     hmail: HMailItem,
@@ -79,7 +81,7 @@ export function createControl(options: ControlOptions): Control {
         await routeByDns(hmail, original)
       }
     } catch (err: unknown) {
-      failClosed(hmail, err)
+      endings.failClosed(hmail, err)
     }
   }
 
@@ -101,7 +103,7 @@ export function createControl(options: ControlOptions): Control {
         await original(cont, undefined)
         return
       case 'enforce': {
-        const plan = await inTime(planner.planForDomain(domain))
+        const plan = await inTime(planner.planForDomain(domain), options.decisionTimeoutMs())
         const attempt = plannedAttempt(hmail, plan.nextHop, [plan], false, original)
         if (leavesAHostOut(plan) && (await followNewer(hmail, attempt))) return
         await follow(hmail, attempt, plan)
@@ -139,10 +141,10 @@ export function createControl(options: ControlOptions): Control {
     const { outcome } = plan
     switch (outcome.kind) {
       case 'bounce':
-        refuseForGood(hmail, outcome)
+        endings.refuseForGood(hmail, outcome)
         return
       case 'defer':
-        noteFailure(hmail, attempt, {
+        endings.noteFailure(hmail, attempt, {
           host: plan.nextHop,
           policy: 'none',
           reason: outcome.reason,
@@ -214,7 +216,7 @@ export function createControl(options: ControlOptions): Control {
           mark: { kind: 'watched', plan: lookedAt(hmail, planner.planForRoute(route)) },
         }
       case 'enforce':
-        return { mx, plan: await inTime(planner.planForRoute(route)) }
+        return { mx, plan: await inTime(planner.planForRoute(route), options.decisionTimeoutMs()) }
     }
   }
 
@@ -227,7 +229,7 @@ export function createControl(options: ControlOptions): Control {
     const { host, requirement, policy, port, preference } = planned
     if (requirement.level === 'refuse') {
       const { reason, detail } = requirement
-      noteFailure(hmail, attempt, { host, policy, reason, detail })
+      endings.noteFailure(hmail, attempt, { host, policy, reason, detail })
       return []
     }
     return planned.addresses.map((address) => {
@@ -293,118 +295,8 @@ export function createControl(options: ControlOptions): Control {
         )
         return
       case 'planned':
-        connectPlanned(hmail, mx, mark, callback, original)
+        connect(hmail, mx, mark, callback, original)
     }
-  }
-
-  function connectPlanned(
-    hmail: HMailItem,
-    mx: MarkedMx,
-    { attempt, planned }: Extract<Mark, { kind: 'planned' }>,
-    callback: GetClientCallback,
-    original: GetClient,
-  ): void {
-    const { requirement, host, policy } = planned
-    const address = mx.exchange ?? host
-    if (requirement.level === 'refuse') {
-      callback(`tls-policy: ${requirement.reason}`, null)
-      return
-    }
-    original(mx, (err, socket) => {
-      if (err || !socket || requirement.level === 'opportunistic') {
-        if (err) {
-          const detail = errorText(err)
-          attempt.failures.push({ host, address, policy, reason: 'connect-failed', detail })
-        }
-        if (socket) guardLateErrors(socket, true)
-        callback(err, socket)
-        return
-      }
-      secure(hmail, mx, socket, { attempt, planned: { ...planned, requirement } }).then(
-        (handOver) => {
-          if (typeof handOver === 'string') giveHostUp(hmail, attempt, handOver, callback)
-          else handOver(callback)
-        },
-        (failure: unknown) => {
-          // Not reached by any known road; if it is, the host is not used.
-          socket.destroy()
-          callback(`tls-policy: ${errorText(failure)}`, null)
-        },
-      )
-    })
-  }
-
-  /** @returns How to hand the socket over, or why there is none. */
-  async function secure(
-    hmail: HMailItem,
-    mx: HarakaMx,
-    socket: HarakaSocket,
-    mark: {
-      readonly attempt: PlannedAttempt
-      readonly planned: PlannedHost & {
-        readonly requirement: Extract<Requirement, { level: 'encrypt' | 'authenticate' }>
-      }
-    },
-  ): Promise<string | ((callback: GetClientCallback) => void)> {
-    const { attempt, planned } = mark
-    const { requirement, host, policy } = planned
-    const address = mx.exchange ?? host
-    guardLateErrors(socket, false)
-    const began = performance.now()
-    const result = await preflight(socket, {
-      requirement,
-      helo: mx.bind_helo ?? 'localhost',
-      context: options.contexts.contextFor(address),
-      timeoutMs: socket._timeout * PREFLIGHT_STAGES,
-      now: options.now,
-    })
-    options.preflightDone(result.ok, (performance.now() - began) / 1000)
-    if (!result.ok) {
-      const { reason, detail } = result
-      noteFailure(hmail, attempt, { host, address, policy, reason, detail })
-      return ascii(`tls-policy: ${host} [${address}] ${reason}: ${detail}`)
-    }
-    report(hmail, {
-      domain: attempt.nextHop,
-      mx: host,
-      ip: address,
-      policy,
-      require: requirement.level,
-      verdict: result.verdict.verdict,
-      reason: result.verdict.reason,
-      tls: `${result.protocol} ${result.cipher}`,
-      detail: result.verdict.detail,
-    })
-    return (callback) => {
-      result.release()
-      putUpFacade(socket, result.tls, {
-        host,
-        certificate: result.certificate,
-        onBlocked: (what) => {
-          hmail.logcrit(`tls-policy: cut Haraka off at ${host}: ${what}`)
-        },
-      })
-      callback(null, socket)
-      noteLoss(socket, attempt, { host, address, policy })
-    }
-  }
-
-  /** Haraka goes on to the next host when a session breaks; a deferral shall name this one as well. */
-  function noteLoss(
-    socket: HarakaSocket,
-    attempt: PlannedAttempt,
-    where: Pick<HostFailure, 'host' | 'address' | 'policy'>,
-  ): void {
-    let noted = false
-    const note = (err: unknown) => {
-      if (noted) return
-      noted = true
-      const detail = err instanceof Error ? errorText(err) : 'the connection was closed'
-      attempt.failures.push({ ...where, reason: 'tls-lost', detail })
-    }
-    // Ahead of Haraka's own listeners: those may end the attempt at once.
-    socket.prependListener('error', note)
-    socket.prependListener('close', note)
   }
 
   function tempFail(
@@ -427,33 +319,21 @@ export function createControl(options: ControlOptions): Control {
     attempt: PlannedAttempt,
     tempFailWith: (text: string) => unknown,
   ): void {
-    let finished = false
     const finish = () => {
-      if (finished) return
-      finished = true
-      const leading = leadingFailure(attempt.failures)
-      const text = explain(attempt)
-      if (leading) {
-        const { reason, host } = leading
-        describeToRecipients(hmail, { reason, text, host }, isLastTry(hmail) ? 5 : 4)
-      }
-      const returns = leading && isLastTry(hmail)
-      // With the code, for those who look for it.
-      tempFailWith(returns ? `${inPlainWords(hmail, leading.reason)} [${leading.reason}]` : text)
+      endings.giveUp(hmail, attempt, tempFailWith)
     }
     if (!isLastTry(hmail) || !stsHadAPart(attempt)) {
       finish()
       return
     }
-    followNewer(hmail, attempt).then(
-      (followed) => {
+    followNewer(hmail, attempt)
+      .then((followed) => {
         if (!followed) finish()
-      },
-      (err: unknown) => {
+      })
+      .catch((err: unknown) => {
         // What has been begun may not be begun twice: without a decision nothing is sent.
-        failClosed(hmail, err)
-      },
-    )
+        endings.failClosed(hmail, err)
+      })
   }
 
   /** Where a certificate does not fit an MTA-STS policy, a newer one may be out. Otherwise Haraka takes the next host. */
@@ -469,14 +349,13 @@ export function createControl(options: ControlOptions): Control {
       callback(why, null)
       return
     }
-    followNewer(hmail, attempt).then(
-      (followed) => {
+    followNewer(hmail, attempt)
+      .then((followed) => {
         if (!followed) callback(why, null)
-      },
-      (err: unknown) => {
-        failClosed(hmail, err)
-      },
-    )
+      })
+      .catch((err: unknown) => {
+        endings.failClosed(hmail, err)
+      })
   }
 
   /**
@@ -489,7 +368,10 @@ export function createControl(options: ControlOptions): Control {
     attempt.rechecked = true
     let plan: Plan
     try {
-      plan = await inTime(planner.planForDomain(hmail.todo.domain, { recheck: true }))
+      plan = await inTime(
+        planner.planForDomain(hmail.todo.domain, { recheck: true }),
+        options.decisionTimeoutMs(),
+      )
     } catch (err: unknown) {
       hmail.logerror(`tls-policy: another look at the policy failed: ${errorText(err)}`)
       return false
@@ -517,90 +399,6 @@ export function createControl(options: ControlOptions): Control {
     }
     attempts.set(hmail, attempt)
     return attempt
-  }
-
-  function noteFailure(hmail: HMailItem, attempt: PlannedAttempt, failure: HostFailure): void {
-    attempt.failures.push(failure)
-    const { host, address, policy, reason, detail } = failure
-    report(hmail, {
-      domain: attempt.nextHop,
-      mx: host,
-      ...(address === undefined ? {} : { ip: address }),
-      policy,
-      require: 'refuse',
-      verdict: 'refused',
-      reason,
-      detail,
-    })
-  }
-
-  function refuseForGood(
-    hmail: HMailItem,
-    { reason, detail }: Extract<PlanOutcome, { kind: 'bounce' }>,
-  ): void {
-    const text = {
-      'null-mx': `${detail} (null MX)`,
-      'no-such-domain': `No Such Domain: ${detail}`,
-      'no-mail-host': `Nowhere to deliver mail to: ${detail}`,
-    }[reason]
-    describeToRecipients(hmail, { reason, text: ascii(text) }, 5)
-    report(hmail, {
-      domain: hmail.todo.domain,
-      policy: 'none',
-      require: 'refuse',
-      verdict: 'refused',
-      reason,
-      detail,
-    })
-    hmail.bounce(ascii(text))
-  }
-
-  /** A mistake of ours, or a decision that does not come: the mail waits, and the log says why. */
-  function failClosed(hmail: HMailItem, err: unknown): void {
-    const text = ascii(`tls-policy could not decide how to deliver: ${errorText(err)}`)
-    hmail.logcrit(`tls-policy: ${err instanceof Error ? (err.stack ?? text) : text}`)
-    attempts.set(hmail, { kind: 'undecided' })
-    // Each step stands for itself: words that cannot be said must not keep the message from being deferred. If that fails as
-    // well, it stays in the queue's folder and is taken up at the next start.
-    const steps = [
-      () => {
-        const kind = isLastTry(hmail) ? 5 : 4
-        describeToRecipients(hmail, { reason: 'decision-failed', text }, kind)
-      },
-      () => hmail.temp_fail(text),
-      () => {
-        report(hmail, {
-          domain: hmail.todo.domain,
-          policy: 'none',
-          require: 'refuse',
-          verdict: 'refused',
-          reason: 'decision-failed',
-          detail: errorText(err),
-        })
-      },
-    ]
-    for (const step of steps) {
-      try {
-        step()
-      } catch (worse: unknown) {
-        hmail.logcrit(`tls-policy: deferring failed as well: ${errorText(worse)}`)
-      }
-    }
-  }
-
-  async function inTime<T>(decision: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined
-    const timeoutMs = options.decisionTimeoutMs()
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        reject(new Error(`no decision within ${timeoutMs / 1000} seconds`))
-      }, timeoutMs)
-    })
-    try {
-      return await Promise.race([decision, late])
-    } finally {
-      clearTimeout(timer)
-    }
   }
 
   return {
@@ -670,29 +468,24 @@ function marked(mx: HarakaMx, mark: Mark): HarakaMx {
   return entry
 }
 
-/** Does an MTA-STS policy keep mail from a host before it is even contacted? */
-function leavesAHostOut({ outcome }: Plan): boolean {
-  return (
-    outcome.kind === 'hosts' &&
-    outcome.hosts.some(
-      ({ requirement }) =>
-        requirement.level === 'refuse' && requirement.reason === 'sts-mx-not-listed',
-    )
-  )
-}
-
-/** The policy that a plan rests on, as far as a new one would show (RFC 8461 §5.1). */
-function policyId({ facts: { sts } }: Plan): string {
-  return sts.kind === 'policy' ? `${sts.known.id} ${sts.known.policy.mode}` : sts.kind
-}
-
 /** `user@[192.0.2.1]`: no name, no policy (RFC 7672 §2.2, RFC 8461 §3.4). */
 function isAddressLiteral(domain: string): boolean {
   return domain.startsWith('[') || isIP(domain) !== 0
 }
 
-function errorText(err: unknown): string {
-  return ascii(err instanceof Error ? err.message : String(err)).slice(0, 300)
+/** @returns what the promise gives; rejects when that takes longer than `ms` */
+async function inTime<T>(decision: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`no decision within ${ms / 1000} seconds`))
+    }, ms)
+  })
+  try {
+    return await Promise.race([decision, late])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** What is only watched may go untold, but must not end the process. */

@@ -56,7 +56,10 @@ describe('the getdns process', () => {
   it('a crash is the failure of all lookups under way, each told once, and the child is started again later', async () => {
     await keeper.usable()
     const words = await Promise.all(['mute', 'crash', 'mute'].map((name) => ask(name)))
-    for (const word of words) assert.match(whyOf(word), /ended \(SIGSEGV\)/)
+    // The last question may have found the channel closed already.
+    for (const word of words) {
+      assert.match(whyOf(word), /ended \(SIGSEGV\)|takes no questions/)
+    }
     assert.match(whyOf(await ask('ok')), /started again in 100 ms/)
     time += 100
     assert.match(whyOf(await ask('ok')), /^pid \d+$/)

@@ -1,0 +1,165 @@
+/**
+ * Opens the connection to a host of the plan. One that must be secured is handed over only after its pre-flight; every other end
+ * of that destroys the socket and is this host's failure. Hosts of which nothing is demanded are left to Haraka.
+ */
+import type { PlannedHost, Requirement } from '../delivery/types'
+import type { LogFields } from '../observe/log-line'
+import { ascii, errorText } from './attempt'
+import type { HostFailure, Mark, PlannedAttempt } from './attempt'
+import type { Endings } from './endings'
+import { guardLateErrors, putUpFacade } from './facade'
+import { preflight } from './preflight'
+import type { ContextSource } from './tls-context'
+import type { GetClient, GetClientCallback, HarakaMx, HarakaSocket, HMailItem } from './types'
+
+export interface ConnectorOptions {
+  readonly contexts: ContextSource
+  readonly now: () => Date
+  readonly report: (hmail: HMailItem, fields: LogFields) => void
+  /** Told of each pre-flight: whether the host was secured, and the seconds it took. */
+  readonly preflightDone: (secured: boolean, seconds: number) => void
+  readonly endings: Pick<Endings, 'noteFailure' | 'failClosed'>
+  /** The host has failed, and `callback` waits to hear of it. */
+  readonly refused: (
+    hmail: HMailItem,
+    attempt: PlannedAttempt,
+    why: string,
+    callback: GetClientCallback,
+  ) => void
+}
+
+export type Connect = (
+  hmail: HMailItem,
+  mx: HarakaMx,
+  mark: Extract<Mark, { kind: 'planned' }>,
+  callback: GetClientCallback,
+  original: GetClient,
+) => void
+
+/** Greeting, EHLO, STARTTLS and handshake may each take as long as Haraka lets a server be silent. */
+const PREFLIGHT_STAGES = 4
+
+export function createConnector(options: ConnectorOptions): Connect {
+  const { report, endings, refused } = options
+
+  function connectPlanned(
+    hmail: HMailItem,
+    mx: HarakaMx,
+    { attempt, planned }: Extract<Mark, { kind: 'planned' }>,
+    callback: GetClientCallback,
+    original: GetClient,
+  ): void {
+    const { requirement, host, policy } = planned
+    const address = mx.exchange ?? host
+    if (requirement.level === 'refuse') {
+      callback(`tls-policy: ${requirement.reason}`, null)
+      return
+    }
+    original(mx, (err, socket) => {
+      if (err || !socket || requirement.level === 'opportunistic') {
+        if (err) {
+          const detail = errorText(err)
+          attempt.failures.push({ host, address, policy, reason: 'connect-failed', detail })
+        }
+        if (socket) guardLateErrors(socket, true)
+        callback(err, socket)
+        return
+      }
+      secure(hmail, mx, socket, { attempt, planned: { ...planned, requirement } })
+        .then(
+          (handOver) => {
+            if (typeof handOver === 'string') refused(hmail, attempt, handOver, callback)
+            else handOver(callback)
+          },
+          (failure: unknown) => {
+            // TLS settings of the operator's that OpenSSL does not take; or a mistake of ours, of which the host must not profit.
+            socket.destroy()
+            const detail = errorText(failure)
+            const reason = 'tls-handshake-failed'
+            endings.noteFailure(hmail, attempt, { host, address, policy, reason, detail })
+            callback(`tls-policy: ${detail}`, null)
+          },
+        )
+        .catch((failure: unknown) => {
+          // Not reached by any known road; if it is, nobody knows how far Haraka came.
+          socket.destroy()
+          endings.failClosed(hmail, failure)
+        })
+    })
+  }
+
+  /** @returns How to hand the socket over, or why there is none. */
+  async function secure(
+    hmail: HMailItem,
+    mx: HarakaMx,
+    socket: HarakaSocket,
+    mark: {
+      readonly attempt: PlannedAttempt
+      readonly planned: PlannedHost & {
+        readonly requirement: Extract<Requirement, { level: 'encrypt' | 'authenticate' }>
+      }
+    },
+  ): Promise<string | ((callback: GetClientCallback) => void)> {
+    const { attempt, planned } = mark
+    const { requirement, host, policy } = planned
+    const address = mx.exchange ?? host
+    guardLateErrors(socket, false)
+    const began = performance.now()
+    const result = await preflight(socket, {
+      requirement,
+      helo: mx.bind_helo ?? 'localhost',
+      context: options.contexts.contextFor(address),
+      timeoutMs: socket._timeout * PREFLIGHT_STAGES,
+      now: options.now,
+    })
+    options.preflightDone(result.ok, (performance.now() - began) / 1000)
+    if (!result.ok) {
+      const { reason, detail } = result
+      endings.noteFailure(hmail, attempt, { host, address, policy, reason, detail })
+      return ascii(`tls-policy: ${host} [${address}] ${reason}: ${detail}`)
+    }
+    report(hmail, {
+      domain: attempt.nextHop,
+      mx: host,
+      ip: address,
+      policy,
+      require: requirement.level,
+      verdict: result.verdict.verdict,
+      reason: result.verdict.reason,
+      tls: `${result.protocol} ${result.cipher}`,
+      detail: result.verdict.detail,
+    })
+    return (callback) => {
+      result.release()
+      putUpFacade(socket, result.tls, {
+        host,
+        certificate: result.certificate,
+        onBlocked: (what) => {
+          hmail.logcrit(`tls-policy: cut Haraka off at ${host}: ${what}`)
+        },
+      })
+      callback(null, socket)
+      noteLoss(socket, attempt, { host, address, policy })
+    }
+  }
+
+  /** Haraka goes on to the next host when a session breaks; a deferral shall name this one as well. */
+  function noteLoss(
+    socket: HarakaSocket,
+    attempt: PlannedAttempt,
+    where: Pick<HostFailure, 'host' | 'address' | 'policy'>,
+  ): void {
+    let noted = false
+    const note = (err: unknown) => {
+      if (noted) return
+      noted = true
+      const detail = err instanceof Error ? errorText(err) : 'the connection was closed'
+      attempt.failures.push({ ...where, reason: 'tls-lost', detail })
+    }
+    // Ahead of Haraka's own listeners: those may end the attempt at once.
+    socket.prependListener('error', note)
+    socket.prependListener('close', note)
+  }
+
+  return connectPlanned
+}

@@ -1,0 +1,122 @@
+/**
+ * How an attempt ends that sends nothing: a host that is not used, a message that waits or goes back. Says in the log, in the
+ * queue and to those who read a notification what happened.
+ */
+import type { PlanOutcome } from '../delivery/types'
+import type { LogFields } from '../observe/log-line'
+import {
+  ascii,
+  describeToRecipients,
+  errorText,
+  explain,
+  inPlainWords,
+  isLastTry,
+  leadingFailure,
+} from './attempt'
+import type { HostFailure, PlannedAttempt } from './attempt'
+import type { HMailItem } from './types'
+
+export interface EndingsOptions {
+  readonly report: (hmail: HMailItem, fields: LogFields) => void
+  /** Takes back whatever was decided: nothing may be sent any more. */
+  readonly undecide: (hmail: HMailItem) => void
+}
+
+export interface Endings {
+  /** A host is not used. */
+  noteFailure(hmail: HMailItem, attempt: PlannedAttempt, failure: HostFailure): void
+  /** No host is left. @param tempFailWith Haraka's own way to let the message wait, or come back when its time is over. */
+  giveUp(hmail: HMailItem, attempt: PlannedAttempt, tempFailWith: (text: string) => unknown): void
+  /** The message goes back at once. */
+  refuseForGood(hmail: HMailItem, outcome: Extract<PlanOutcome, { kind: 'bounce' }>): void
+  /** A mistake of ours, or a decision that does not come: the mail waits, and the log says why. Never throws. */
+  failClosed(hmail: HMailItem, err: unknown): void
+}
+
+export function createEndings({ report, undecide }: EndingsOptions): Endings {
+  function noteFailure(hmail: HMailItem, attempt: PlannedAttempt, failure: HostFailure): void {
+    attempt.failures.push(failure)
+    const { host, address, policy, reason, detail } = failure
+    report(hmail, {
+      domain: attempt.nextHop,
+      mx: host,
+      ...(address === undefined ? {} : { ip: address }),
+      policy,
+      require: 'refuse',
+      verdict: 'refused',
+      reason,
+      detail,
+    })
+  }
+
+  function refuseForGood(
+    hmail: HMailItem,
+    { reason, detail }: Extract<PlanOutcome, { kind: 'bounce' }>,
+  ): void {
+    const text = {
+      'null-mx': `${detail} (null MX)`,
+      'no-such-domain': `No Such Domain: ${detail}`,
+      'no-mail-host': `Nowhere to deliver mail to: ${detail}`,
+    }[reason]
+    describeToRecipients(hmail, { reason, text: ascii(text) }, 5)
+    report(hmail, {
+      domain: hmail.todo.domain,
+      policy: 'none',
+      require: 'refuse',
+      verdict: 'refused',
+      reason,
+      detail,
+    })
+    hmail.bounce(ascii(text))
+  }
+
+  function failClosed(hmail: HMailItem, err: unknown): void {
+    const text = ascii(`tls-policy could not decide how to deliver: ${errorText(err)}`)
+    hmail.logcrit(`tls-policy: ${err instanceof Error ? (err.stack ?? text) : text}`)
+    undecide(hmail)
+    // Each step stands for itself: words that cannot be said must not keep the message from being deferred. If that fails as
+    // well, it stays in the queue's folder and is taken up at the next start.
+    const steps = [
+      () => {
+        const kind = isLastTry(hmail) ? 5 : 4
+        describeToRecipients(hmail, { reason: 'decision-failed', text }, kind)
+      },
+      () => hmail.temp_fail(text),
+      () => {
+        report(hmail, {
+          domain: hmail.todo.domain,
+          policy: 'none',
+          require: 'refuse',
+          verdict: 'refused',
+          reason: 'decision-failed',
+          detail: errorText(err),
+        })
+      },
+    ]
+    for (const step of steps) {
+      try {
+        step()
+      } catch (worse: unknown) {
+        hmail.logcrit(`tls-policy: deferring failed as well: ${errorText(worse)}`)
+      }
+    }
+  }
+
+  function giveUp(
+    hmail: HMailItem,
+    attempt: PlannedAttempt,
+    tempFailWith: (text: string) => unknown,
+  ): void {
+    const leading = leadingFailure(attempt.failures)
+    const text = explain(attempt)
+    if (leading) {
+      const { reason, host } = leading
+      describeToRecipients(hmail, { reason, text, host }, isLastTry(hmail) ? 5 : 4)
+    }
+    const returns = leading && isLastTry(hmail)
+    // With the code, for those who look for it.
+    tempFailWith(returns ? `${inPlainWords(hmail, leading.reason)} [${leading.reason}]` : text)
+  }
+
+  return { noteFailure, giveUp, refuseForGood, failClosed }
+}
