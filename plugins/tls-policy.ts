@@ -6,6 +6,7 @@
 import { endedDestinations } from './config'
 import type { Config, IniFile } from './config'
 import type { Health } from './dnssec-stub'
+import { createAhead } from './delivery/ahead'
 import { treatmentOf } from './delivery/planner'
 import { createControl } from './haraka/control'
 import type { Control } from './haraka/control'
@@ -30,8 +31,8 @@ interface Loaded {
 interface Running {
   readonly control: Control
   readonly metrics: MetricsService
-  /** Begins the lookups for a domain, so that its delivery may find them done. */
-  readonly lookAhead: (domain: string) => void
+  /** Begins the lookups for a message's domains, so that their deliveries may find them done. */
+  readonly lookAhead: (domains: Iterable<string>) => void
   /** Starts once; whatever is asked before waits for it. */
   readonly start: () => Promise<Wiring>
   readonly stop: () => void
@@ -110,12 +111,11 @@ export function register(this: HarakaPlugin): void {
   running = {
     control,
     metrics: service,
-    lookAhead: (domain) => {
+    lookAhead: createAhead(async (domain) => {
       if (treatmentOf(config(), domain, new Date()) === 'off') return
-      start()
-        .then(({ planner }) => planner.planForDomain(domain))
-        .catch(() => undefined)
-    },
+      const { planner } = await start()
+      await planner.planForDomain(domain)
+    }),
     start: () => {
       tellStart(this, config())
       return start()
@@ -179,9 +179,6 @@ export function tell_verdict(
   next()
 }
 
-/** Domains of one message that are looked up ahead; the others wait for their delivery. */
-const MOST_AHEAD = 50
-
 export function look_ahead(
   this: HarakaPlugin,
   next: () => void,
@@ -189,8 +186,7 @@ export function look_ahead(
 ): void {
   // Where a plugin may route mail elsewhere, the recipient's domain may be nobody's business (RFC 8461 section 3.4).
   if (!mayBeRouted(this)) {
-    const domains = new Set(connection.transaction?.rcpt_to.map(({ host }) => host))
-    for (const domain of [...domains].slice(0, MOST_AHEAD)) running?.lookAhead(domain)
+    running?.lookAhead(connection.transaction?.rcpt_to.map(({ host }) => host) ?? [])
   }
   next()
 }
