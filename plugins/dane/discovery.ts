@@ -134,5 +134,5 @@ export function referenceIdentifiers(question: ReferenceQuestion): string[] {
 }
 
 function unique(names: readonly string[]): string[] {
-  return [...new Set(names.map((name) => normalizeHostName(name) ?? name))]
+  return [...new Set([...new Set(names)].map((name) => normalizeHostName(name) ?? name))]
 }

@@ -3,7 +3,7 @@
  * and what it ships with: RSA from 2048 bits, elliptic curves from 224, no MD5, no SHA-1.
  */
 import type { X509Certificate } from 'node:crypto'
-import type { Profile } from './certificate'
+import { readPublicKeyInfo, type Profile } from './certificate'
 import { readElement, readElements, readSequence, TAG } from './der'
 
 const LEAST_MODULUS_BITS = 2048
@@ -11,6 +11,8 @@ const LEAST_CURVE_BITS = 224
 /** Below this, anybody with patience has the private key. */
 const LEAST_BELIEVABLE_MODULUS_BITS = 1024
 
+/** Keys that are no RSA keys: id-ecPublicKey, Ed25519, Ed448. */
+const NOT_RSA: ReadonlySet<string> = new Set(['2a8648ce3d0201', '2b6570', '2b6571'])
 const RSASSA_PSS = '2a864886f70d01010a'
 const SHA1 = '2b0e03021a'
 /** Signature algorithms over MD2, MD4, MD5 or SHA-1, as hex of their identifiers. */
@@ -58,6 +60,8 @@ export function hasStrongKey(certificate: X509Certificate): boolean {
  * the very key; TLS libraries refuse such keys, but only where they verify a chain.
  */
 export function hasBreakableKey(certificate: X509Certificate): boolean {
+  // A key object of an elliptic curve costs as much as half a signature, and has no answer to give.
+  if (NOT_RSA.has(keyAlgorithm(certificate) ?? '')) return false
   try {
     const { asymmetricKeyType, asymmetricKeyDetails } = certificate.publicKey
     if (asymmetricKeyType !== 'rsa' && asymmetricKeyType !== 'rsa-pss') return false
@@ -65,6 +69,14 @@ export function hasBreakableKey(certificate: X509Certificate): boolean {
   } catch {
     return true
   }
+}
+
+/** The identifier of the key's algorithm, as hex. */
+function keyAlgorithm(certificate: X509Certificate): string | undefined {
+  const info = readPublicKeyInfo(certificate)
+  const [algorithm] = (info && readSequence(info)) ?? []
+  const [identifier] = (algorithm && readElements(algorithm.content)) ?? []
+  return identifier?.tag === TAG.objectIdentifier ? identifier.content.toString('hex') : undefined
 }
 
 /** True unless the certificate was signed over a broken digest. */
