@@ -2,7 +2,7 @@
  * The programs that the end-to-end tests drive, and the Debian packages that bring them.
  *
  * Run by itself it installs what is missing when it may (root, apt-get), and otherwise says what to install and ends
- * with 1. It never lets a freshly installed daemon start, and leaves the machine's own policy-rc.d as it found it.
+ * with 1; with --bench, also what the benchmarks compare with. It never lets a freshly installed daemon start, and leaves the machine's own policy-rc.d as it found it.
  */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs'
@@ -25,14 +25,23 @@ const needs: readonly Need[] = [
   { debianPackage: 'iproute2', brings: ['ip'] },
 ]
 
+/** What the benchmarks compare with. */
+const peers: readonly Need[] = [
+  { debianPackage: 'postfix-mta-sts-resolver', brings: ['mta-sts-daemon'] },
+  {
+    debianPackage: 'python3-redis',
+    brings: ['/usr/lib/python3/dist-packages/redis/asyncio/__init__.py'],
+  },
+]
+
 /** Daemons live in sbin, which is not on every user's PATH. */
 export const searchPath = [
   ...new Set([...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']),
 ].join(delimiter)
 
 /** The Debian packages whose programs are not on this machine; empty when the end-to-end tests can run. */
-export function missingPackages(): readonly string[] {
-  return needs.filter((need) => !need.brings.every(isPresent)).map((need) => need.debianPackage)
+export function missingPackages(wanted = needs): readonly string[] {
+  return wanted.filter((need) => !need.brings.every(isPresent)).map((need) => need.debianPackage)
 }
 
 function isPresent(program: string): boolean {
@@ -50,8 +59,8 @@ function isExecutable(file: string): boolean {
 }
 
 /** @throws Error when a package is still missing afterwards; its message says which. */
-export function installMissingPackages(): void {
-  const missing = missingPackages()
+export function installMissingPackages(wanted = needs): void {
+  const missing = missingPackages(wanted)
   if (missing.length === 0) return
   const advice = `apt-get install --no-install-recommends ${missing.join(' ')}`
   if (process.getuid?.() !== 0) throw new Error(`Debian packages are missing. As root: ${advice}`)
@@ -64,7 +73,7 @@ export function installMissingPackages(): void {
       install(missing)
     }
   })
-  const left = missingPackages()
+  const left = missingPackages(wanted)
   if (left.length > 0) throw new Error(`apt-get could not install: ${left.join(' ')}`)
 }
 
@@ -95,7 +104,7 @@ function withoutStartingDaemons(work: () => void): void {
 
 if (require.main === module) {
   try {
-    installMissingPackages()
+    installMissingPackages(process.argv.includes('--bench') ? [...needs, ...peers] : needs)
   } catch (error: unknown) {
     console.error(error instanceof Error ? error.message : error)
     process.exitCode = 1
