@@ -42,8 +42,6 @@ export interface HarakaWish {
   readonly plugin: 'off' | 'on'
   readonly settings?: string
   readonly files?: Readonly<Record<string, string>>
-  readonly morePlugins?: readonly string[]
-  readonly nodes?: number
   readonly node?: string
   /** Default `notice`: what operators run. */
   readonly level?: 'info' | 'notice'
@@ -97,11 +95,10 @@ export async function startWorld(): Promise<World> {
       return wanted.map(({ label }) => `${label}.${ZONE}`)
     },
     async haraka(wish) {
-      const { port, plugin, settings = '', files = {}, morePlugins = [], nodes = 0 } = wish
+      const { port, plugin, settings = '', files = {} } = wish
       const haraka = await lab.haraka({
         port,
-        nodes,
-        plugins: [...(plugin === 'on' ? ['tls-policy'] : []), ...morePlugins],
+        plugins: plugin === 'on' ? ['tls-policy'] : [],
         // Plain Haraka checks chains as well, and shall have them end at a known root as most do.
         env: { NODE_EXTRA_CA_CERTS: lab.caFile },
         config: {

@@ -152,7 +152,8 @@ export class Haraka {
     })
     this.#daemon = daemon
     const workers = Math.max(1, nodes)
-    const isReady = (line: string) => eventIn(line)?.kind === 'ready'
+    // Not all events are read for it: a Haraka that starts with a full queue tells of very many.
+    const isReady = (line: string) => line.startsWith('LAB {"kind":"ready"')
     const isQueueLoaded = (line: string) => line.includes('files in my temp fail queue')
     const { log } = daemon
     await log.waitFor(
