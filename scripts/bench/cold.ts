@@ -74,7 +74,7 @@ export async function benchCold(world: World): Promise<readonly Row[]> {
     sender.close()
     await haraka.stop()
   }
-  resolver.stop()
+  await resolver.stop()
   return rounds.rows()
 }
 

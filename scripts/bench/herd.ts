@@ -38,7 +38,7 @@ export async function benchHerd(world: World): Promise<readonly Row[]> {
       rounds.add(name, 'first query to last message', measured.ms, 'ms')
     }
   }
-  resolver.stop()
+  await resolver.stop()
   return rounds.rows()
 }
 

@@ -17,7 +17,8 @@ export interface SlowResolver {
   readonly queries: readonly Query[]
   /** Questions about this domain and the names below it, or about its MX host. */
   about(domain: string): readonly Query[]
-  stop(): void
+  /** The system's resolver is the lab's again. */
+  stop(): Promise<void>
 }
 
 /** On loopback, where AD is believed. */
@@ -64,9 +65,10 @@ export async function startSlowResolver(delay: number): Promise<SlowResolver> {
         ({ name }) => `.${name}`.endsWith(`.${domain}`) || name.includes(`${label}-mx.`),
       )
     },
-    stop() {
+    async stop() {
       front.close()
       back.close()
+      await writeFile(file, `nameserver ${addresses.resolver}\n`)
     },
   }
 }
