@@ -21,7 +21,7 @@ export interface CacheOptions {
 export interface CachedResolver extends Resolver {
   /** What is known without asking anybody; undefined where a lookup is needed. */
   cachedOutcome<T extends RecordType>(name: string, type: T): Outcome<T> | undefined
-  /** Forgets everything; lookups under way go on. */
+  /** Forgets everything; lookups under way go on for those who wait for them, and leave nothing behind. */
   clear(): void
 }
 
@@ -81,8 +81,11 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
   const start = (key: string, name: string, type: RecordType): Flight => {
     const abort = new AbortController()
     const outcome = settled(resolver, name, type, abort.signal).then((result) => {
-      if (flights.get(key) === flight) flights.delete(key)
-      keep(key, result)
+      // After clear() it is nobody's any more: what it found was asked of whoever was asked before.
+      if (flights.get(key) === flight) {
+        flights.delete(key)
+        keep(key, result)
+      }
       return result
     })
     const flight: Flight = { outcome, abort, waiters: 0 }
@@ -126,7 +129,10 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
         leave(key, flight)
       }
     },
-    clear: () => entries.clear(),
+    clear() {
+      entries.clear()
+      flights.clear()
+    },
   }
 }
 

@@ -170,4 +170,19 @@ describe('dnssec-stub cache', () => {
     cache.clear()
     assert.equal(cache.cachedOutcome('a.test', 'A'), undefined)
   })
+
+  it('DNS-01 a lookup that was under way when all was forgotten is neither kept nor joined', async () => {
+    let release: (outcome: Outcome<'A'>) => void = () => undefined
+    const { dns, cache } = setup({
+      'a.test': { A: () => new Promise<Outcome<'A'>>((resolve) => (release = resolve)) },
+    })
+    const before = cache.resolve('a.test', 'A')
+    cache.clear()
+    dns.set('a.test', 'A', secure('192.0.2.1'))
+    const after = await cache.resolve('a.test', 'A')
+    release(insecure('192.0.2.1'))
+    assert.deepEqual(await before, insecure('192.0.2.1'))
+    assert.deepEqual(after, secure('192.0.2.1'))
+    assert.deepEqual(cache.cachedOutcome('a.test', 'A'), after)
+  })
 })
