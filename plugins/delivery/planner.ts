@@ -78,17 +78,27 @@ export function createPlanner(options: PlannerOptions): Planner {
   }
 
   /** Not tested yet, or unreachable when last tested: only another test tells. */
-  async function whyBlind({ askDane }: Questions): Promise<string | undefined> {
-    if (config().dane.blindResolver === 'continue' || !askDane) return undefined
+  async function whyBlind(): Promise<string | undefined> {
     const last = options.selfTest.health()
     const health = last.state === 'unreachable' ? await options.selfTest.check() : last
     return health.state === 'validating' ? undefined : health.detail
   }
 
-  async function rules(nextHop: string, asked: Questions): Promise<Rules> {
+  /** Whether mail shall wait for a resolver that validates. */
+  function mindsBlindness({ askDane }: Questions): boolean {
+    return config().dane.blindResolver === 'defer' && askDane
+  }
+
+  /** @param blind Why the resolver was blind before the facts were gathered: one that sees only now has not seen them. */
+  async function rules(
+    nextHop: string,
+    asked: Questions,
+    blind: string | undefined,
+  ): Promise<Rules> {
+    const blindNow = mindsBlindness(asked) ? await whyBlind() : undefined
     const { mode, mtaSts } = config()
     return {
-      blind: await whyBlind(asked),
+      blind: blind ?? blindNow,
       observe: mode === 'observe',
       destination: rule(nextHop),
       withDane: mtaSts.withDane,
@@ -139,6 +149,7 @@ export function createPlanner(options: PlannerOptions): Planner {
     async planForDomain(domain, { recheck = false } = {}) {
       const nextHop = nextHopDomain(domain)
       if (nextHop === undefined) return unusableDomain(domain)
+      const blind = mindsBlindness(questions(nextHop, recheck)) ? await whyBlind() : undefined
       const asked = questions(nextHop, recheck)
       const facts = await factsFor(
         `domain ${rule(nextHop) ?? ''} ${nextHop}`,
@@ -146,11 +157,12 @@ export function createPlanner(options: PlannerOptions): Planner {
         asked,
         (sources) => gatherForDomain(nextHop, sources, asked),
       )
-      return decide(facts, await rules(nextHop, asked), random)
+      return decide(facts, await rules(nextHop, asked, blind), random)
     },
     async planForRoute(route) {
       const host = nextHopDomain(route.host)
       if (host === undefined) return unusableDomain(route.host)
+      const blind = mindsBlindness(questions(host, false)) ? await whyBlind() : undefined
       const asked = questions(host, false)
       const facts = await factsFor(
         `route ${rule(host) ?? ''} ${host} ${route.port}`,
@@ -158,7 +170,7 @@ export function createPlanner(options: PlannerOptions): Planner {
         asked,
         (sources) => gatherForRoute({ ...route, host }, sources, asked),
       )
-      return decide(facts, await rules(host, asked), random)
+      return decide(facts, await rules(host, asked, blind), random)
     },
   }
 }

@@ -7,6 +7,7 @@ import { policy, validating } from '../../support/facts'
 import {
   failed,
   hang,
+  insecure,
   mx,
   scriptedResolver,
   secure,
@@ -139,6 +140,27 @@ describe('facts that are kept', () => {
     state.config = config()
     state.health = { state: 'blind', detail: '' }
     assert.equal(await outcome(), 'hosts')
+  })
+
+  it('DNS-01 blind_resolver=defer: mail that was looked up while the resolver was blind waits, though it validates by the end', async () => {
+    const read = readConfig({ dane: { blind_resolver: 'defer' } }, () => undefined)
+    assert.ok(read.ok)
+    const { planner, state } = setUp({
+      ...zone,
+      'rcpt.test': {
+        MX: () => {
+          state.health = { state: 'validating', detail: '' }
+          return insecure(mx(10, 'mx1.rcpt.test'))
+        },
+      },
+    })
+    state.config = read.config
+    for (const before of ['blind', 'unreachable'] as const) {
+      state.health = { state: before, detail: '' }
+      const { outcome } = await planner.planForDomain('rcpt.test')
+      assert.equal(outcome.kind === 'defer' && outcome.reason, 'resolver-blind', before)
+    }
+    assert.equal((await planner.planForDomain('rcpt.test')).outcome.kind, 'hosts')
   })
 
   it('SA-14 a last look looks at everything anew', async () => {
