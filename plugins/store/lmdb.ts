@@ -15,6 +15,7 @@ import {
   decodeRecord,
   encodeRecord,
   isDomain,
+  isFetchedLater,
   isNoteName,
   MAX_NOTE,
   readTime,
@@ -140,11 +141,13 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
   return {
     async getPolicy(domain) {
       if (!isDomain(domain)) return failed('not a domain')
-      if (overflowing) {
-        const found = await overflow.getPolicy(domain)
-        if (found.ok && found.value !== undefined) return found
-      }
-      return read(() => decodeRecord(file.policies.get(domain), domain))
+      const kept = overflowing ? await overflow.getPolicy(domain) : undefined
+      const found = await read(() => decodeRecord(file.policies.get(domain), domain))
+      if (kept?.ok !== true || kept.value === undefined) return found
+      // Another worker, for whom the file takes writes, may have been later.
+      const isLater =
+        found.ok && found.value !== undefined && isFetchedLater(found.value, kept.value, now())
+      return isLater ? found : kept
     },
     async setPolicy(record) {
       const reason = whyUnstorable(record)

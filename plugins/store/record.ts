@@ -65,3 +65,8 @@ export function whyUnstorable(record: PolicyRecord): string | undefined {
   if (Buffer.byteLength(text) > MAX_RECORD) return `longer than ${MAX_RECORD} octets`
   return decodeRecord(text, record.domain) === undefined ? 'not a whole record' : undefined
 }
+
+/** Which of two records of a domain is the later one; a time that has not come yet counts as now. */
+export function isFetchedLater(one: PolicyRecord, other: PolicyRecord, now: number): boolean {
+  return Math.min(one.fetchedAt, now) > Math.min(other.fetchedAt, now)
+}

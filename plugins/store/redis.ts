@@ -13,6 +13,7 @@ import {
   encodeRecord,
   GRACE,
   isDomain,
+  isFetchedLater,
   isNoteName,
   MAX_LIFETIME,
   MAX_NOTE,
@@ -130,17 +131,16 @@ export function redisStore(
       ]),
     )
   }
-  /** Which of two records is the later one; a time that has not come yet counts as now. */
-  const isLater = (one: PolicyRecord, other: PolicyRecord): boolean =>
-    Math.min(one.fetchedAt, now()) > Math.min(other.fetchedAt, now())
-
   /** Brings Redis and this machine to the same record, and says which it is. */
   const reconcile = (
     domain: string,
     remote: Remote,
     own: PolicyRecord | undefined,
   ): PolicyRecord | undefined => {
-    if (remote.kind === 'policy' && (own === undefined || !isLater(own, remote.record))) {
+    if (
+      remote.kind === 'policy' &&
+      (own === undefined || !isFetchedLater(own, remote.record, now()))
+    ) {
       if (own === undefined || encodeRecord(own) !== encodeRecord(remote.record)) {
         void local.setPolicy(remote.record)
       }

@@ -16,7 +16,8 @@ interface Peer {
   readonly child: ChildProcess
 }
 
-function startPeer(path: string): Peer {
+/** @param limit KiB that its files may have: what a full disk does */
+function startPeer(path: string, limit?: number): Peer {
   const script = `
     const { lmdbStore } = require('./plugins/store/lmdb')
     const log = { info() {}, notice() {}, warn(text) { console.error(text) }, error() {} }
@@ -26,9 +27,13 @@ function startPeer(path: string): Peer {
     process.on('message', async (code) => {
       process.send({ result: await new (Object.getPrototypeOf(async () => {}).constructor)('store', 'heard', code)(store, heard) })
     })`
-  const child = spawn(process.execPath, ['--import', 'tsx', '-e', script], {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  })
+  const bound = limit === undefined ? '' : `trap '' XFSZ; ulimit -f ${limit}; `
+  const child = spawn(
+    'bash',
+    ['-c', `${bound}exec "$0" --import tsx -e "$1"`, process.execPath, script],
+    // Not our own stderr: were that a file, the limit would hold for it as well.
+    { stdio: ['ignore', 'inherit', limit === undefined ? 'inherit' : 'ignore', 'ipc'] },
+  )
   return {
     child,
     async run(code) {
@@ -433,6 +438,29 @@ describe('store in LMDB', () => {
       assert.equal(given, of)
       assert.ok(Number(given) >= 500, output)
       assert.match(output, /old d1\.test/)
+    }).timeout(30_000)
+
+    it('SC-01 SC-16 a worker that could not write does not prefer its own copy to a later one of another worker', async () => {
+      await fill()
+      const limited = startPeer(path, Math.ceil(statSync(path).size / 1024) + 64)
+      peers.push(limited)
+      const own = record({ id: 'own', expiresAt: NOW + HOUR })
+      await limited.run(`
+        const text = 'x: ' + 'y'.repeat(20000)
+        for (let n = 0; n < 30; n++) {
+          await store.setPolicy({ ...${JSON.stringify(record())}, domain: 'big' + n + '.test', text })
+        }
+        await store.setPolicy(${JSON.stringify({ ...own, fetchedAt: NOW - 2 })})`)
+      const seen = async () =>
+        ((await limited.run(`return store.getPolicy('rcpt.test')`)) as { value: { id: string } })
+          .value.id
+      await withStore(async (store) => {
+        assert.equal(await value(store.getPolicy('rcpt.test')), undefined, 'the file took it')
+        await value(store.setPolicy(record({ id: 'older', fetchedAt: NOW - 3 })))
+        assert.equal(await seen(), 'own')
+        await value(store.setPolicy(record({ id: 'later', fetchedAt: NOW - 1 })))
+        assert.equal(await seen(), 'later')
+      })
     }).timeout(30_000)
   })
 })
