@@ -179,7 +179,8 @@ export function redisStore(
     async getPolicy(domain) {
       if (!isDomain(domain)) return failed('not a domain')
       const [remote, own] = await Promise.all([getRemote(domain), local.getPolicy(domain)])
-      if (!remote.ok) return own
+      // Redis may have lost what this machine cannot read just now: that is not known to be no policy.
+      if (!remote.ok || (remote.value.kind === 'none' && !own.ok)) return own
       return stored(reconcile(domain, remote.value, own.ok ? own.value : undefined))
     },
     async setPolicy(record) {

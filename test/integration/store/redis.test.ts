@@ -240,6 +240,19 @@ describe('store in Redis', () => {
     assert.deepEqual(await value(one.store.getPolicy('rcpt.test')), record())
     await until(async () => (await value(two.store.getPolicy('rcpt.test'))) !== undefined)
   })
+  it('SC-01 a flushed Redis is no proof that there is no policy, where the machine cannot read its own copy', async () => {
+    const unreadable: Store = {
+      ...memoryStore(makeClock()),
+      getPolicy: () => Promise.resolve({ ok: false, detail: 'the file was cut short' }),
+    }
+    const { store } = machine(makeClock(), unreadable)
+    assert.deepEqual(await store.getPolicy('rcpt.test'), {
+      ok: false,
+      detail: 'the file was cut short',
+    })
+    await value(store.setPolicy(record()))
+    assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
+  })
   it('of two records the later fetched one holds, and a time to come counts as now', async () => {
     const { store, local } = machine()
     const older = record({ id: 'old' })
