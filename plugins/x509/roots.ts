@@ -16,15 +16,23 @@ const CODES = {
   'not-anchored': 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 } as const
 
-/** The certificates of a PEM file; a part that cannot be read is left out. */
+let last: { readonly pem: string; readonly roots: readonly X509Certificate[] } | undefined
+
+/**
+ * The certificates of a PEM file; a part that cannot be read is left out. The last file is remembered: reading a bundle of
+ * them takes tens of milliseconds, and each session asks.
+ */
 export function readRoots(pem: string): readonly X509Certificate[] {
-  return (pem.match(PEM) ?? []).flatMap((text) => {
-    try {
-      return [new X509Certificate(text)]
-    } catch {
-      return []
-    }
-  })
+  if (last?.pem !== pem) last = { pem, roots: (pem.match(PEM) ?? []).flatMap(readRoot) }
+  return last.roots
+}
+
+function readRoot(pem: string): readonly X509Certificate[] {
+  try {
+    return [new X509Certificate(pem)]
+  } catch {
+    return []
+  }
 }
 
 /** @param chain as the peer sent it, leaf first */

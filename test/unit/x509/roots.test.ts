@@ -52,4 +52,11 @@ describe('a chain against the roots of a file', () => {
     const junk = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
     assert.equal(readRoots(`words\n${junk}${root.pem}`).length, 1)
   })
+
+  it('a bundle is read once, and anew when it is another', () => {
+    const read = readRoots(root.pem)
+    assert.equal(readRoots(root.pem), read)
+    assert.notEqual(readRoots(other.pem), read)
+    assert.deepEqual(readRoots(other.pem).map(({ subject }) => subject), [x509(other).subject])
+  }) // prettier-ignore
 })
