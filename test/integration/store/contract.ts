@@ -225,6 +225,13 @@ function register(make: () => StoreUnderTest): void {
       assert.deepEqual(await take(), ['rcpt.test'])
       assert.deepEqual(await take(), [])
     })
+    it('what is planned beyond all time is due, and not lost', async () => {
+      await value(store.setPolicy(record()))
+      for (const time of [1e15, 1e20, 1e300]) {
+        await value(store.plan('rcpt.test', time))
+        assert.deepEqual(await take(), ['rcpt.test'], String(time))
+      }
+    })
     it('what is deleted, or planned for never, is not on it', async () => {
       for (const domain of ['a.test', 'b.test', 'c.test'])
         await value(store.setPolicy(record({ domain })))
