@@ -38,17 +38,13 @@ export type LookOnce = <T>(
 
 export function createLookOnce(tools: ColdTools): LookOnce {
   const { leases, stored, changed, patienceMs, signal } = tools
-  /** Whoever had the lease is done, or dead. */
-  const isFree = async (name: string): Promise<boolean> =>
-    (await leases.under(name, () => Promise.resolve(true))) ?? false
-
   const afterAnother = async (domain: string, name: string): Promise<KnownPolicy | undefined> => {
     // Counted and not read off a clock, which may be set meanwhile.
     let waited = 0
     for (let pause = FIRST_LOOK; waited < patienceMs && !signal.aborted; waited += pause) {
       await changed(domain, pause)
-      // Asked first: what was stored before the lease became free is then seen.
-      const free = await isFree(name)
+      // Whoever had the lease is done, or dead. Asked first: what was stored before the lease became free is then seen.
+      const free = await leases.isFree(name)
       const known = await stored(domain)
       if (known !== undefined || free) return known
       pause = Math.min(1.5 * pause, LONGEST_LOOK)

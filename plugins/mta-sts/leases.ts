@@ -13,9 +13,15 @@ export interface Leases {
    * @returns its result; undefined, and nothing done, where another attempt has the lease
    */
   under<T>(name: string, task: () => Promise<T>): Promise<T | undefined>
+  /** Whether nobody has the lease now; many may ask at once, and none is in another's way. */
+  isFree(name: string): Promise<boolean>
   /** Resolves when every lease that is over has been given back. */
   returned(): Promise<void>
 }
+
+/** All who only ask are one owner, and what they take is over at once. */
+const ASKING = 'asking'
+const AT_ONCE = 1
 
 /** @param leaseMs milliseconds for which a holder who died keeps the others out */
 export function createLeases(store: Store, leaseMs: number): Leases {
@@ -38,6 +44,10 @@ export function createLeases(store: Store, leaseMs: number): Leases {
         clearInterval(prolong)
         giveBack(name, owner)
       }
+    },
+    async isFree(name) {
+      const taken = await store.acquire(name, ASKING, AT_ONCE)
+      return !taken.ok || taken.value
     },
     async returned() {
       await Promise.all(returning)

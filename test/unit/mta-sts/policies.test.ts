@@ -277,6 +277,33 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
         await Promise.all(workers.map((worker) => worker.close()))
       }
     }) // prettier-ignore
+    it('SF-22 of many who wait for another, none is held up by the others, when he found nothing', async () => {
+      let over = false
+      let refused = 0
+      const own = stsWorld({
+        wrap: (store) => ({
+          ...store,
+          async acquire(name, ...rest) {
+            const taken = await store.acquire(name, ...rest)
+            if (over && taken.ok && !taken.value) refused += 1
+            return taken
+          },
+          // It takes as long as a disk does.
+          async release(...lease) {
+            await new Promise((resolve) => setTimeout(resolve, 5))
+            const released = await store.release(...lease)
+            over = true
+            return released
+          },
+        }),
+      })
+      own.publish('gone')
+      const workers = [own.policies, ...Array.from({ length: 5 }, () => own.worker())]
+      const all = await Promise.all(workers.map((worker) => worker.lookup(D)))
+      for (const { kind } of all) assert.equal(kind, 'none')
+      assert.equal(refused, 0)
+      await Promise.all(workers.map((worker) => worker.close()))
+    })
     it('SF-22 another worker hangs in his look: after a lease we look for ourselves', async () => {
       const own = stsWorld({ leaseMs: 300 })
       const hanging = own.worker()
