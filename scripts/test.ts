@@ -14,7 +14,7 @@ const root = join(__dirname, '..')
 const UNIT_AND_INTEGRATION = ['test/unit/**/*.test.ts', 'test/integration/**/*.test.ts']
 const END_TO_END = ['test/end-to-end/**/*.test.ts']
 /** Milliseconds after which one run of mocha counts as hanging; a run takes a few minutes. */
-const PATIENCE = 900_000
+const PATIENCE = 1_200_000
 
 interface Totals {
   passed: number

@@ -87,7 +87,9 @@ export function leavesAHostOut({ outcome }: Plan): boolean {
 
 /** The policy that a plan rests on, as far as a new one would show (RFC 8461 §5.1). */
 export function policyId({ facts: { sts } }: Plan): string {
-  return sts.kind === 'policy' ? `${sts.known.id} ${sts.known.policy.mode}` : sts.kind
+  if (sts.kind !== 'policy') return sts.kind
+  const { id, policy } = sts.known
+  return [id, policy.mode, ...policy.mx].join(' ')
 }
 
 /** One line, ASCII, for log, queue and DSN. */

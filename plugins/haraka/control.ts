@@ -376,6 +376,9 @@ export function createControl(options: ControlOptions): Control {
       hmail.logerror(`tls-policy: another look at the policy failed: ${errorText(err)}`)
       return false
     }
+    // A look that failed, or that found no policy or no hosts, takes nothing from what stands (RFC 8461 §5.1): only another
+    // policy begins anything again.
+    if (plan.outcome.kind !== 'hosts' || plan.facts.sts.kind !== 'policy') return false
     if (policyId(plan) === policyId(before)) return false
     const again = plannedAttempt(hmail, plan.nextHop, [plan], true, attempt.resume)
     await follow(hmail, again, plan)

@@ -36,7 +36,12 @@ export function watch(socket: HarakaSocket, options: WatchOptions): void {
       ear.hear(chunk)
     })
     socket.once('secureConnect', () => {
-      resolve(readEvidence(socket.cleartext as TLSSocket, options))
+      try {
+        resolve(readEvidence(socket.cleartext as TLSSocket, options))
+      } catch (err: unknown) {
+        // A socket that is gone in the very moment has nothing to read; that must not end the process.
+        withoutTls(err instanceof Error ? err.message : String(err))
+      }
     })
     const withoutTls = (why: string, timedOut = false) => {
       resolve(

@@ -98,6 +98,8 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       void sweep().catch(() => undefined)
       return stored(await within(DEADLINE, transact(file, act)))
     } catch (error) {
+      // The next tries would fail as this one did, each with a line of the library's on stderr.
+      if (now() - unwritableSince >= REST) unwritableSince = now()
       return failed(inWords(error))
     }
   }
@@ -113,7 +115,6 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
     const written = await write(act)
     if (written.ok) obsolete()
     if (written.ok || closed) return written
-    if (now() - unwritableSince >= REST) unwritableSince = now()
     if (!overflowing) {
       log.warn(`the store takes no writes, new policies are kept in memory: ${written.detail}`)
     }

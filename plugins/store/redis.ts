@@ -88,7 +88,7 @@ export function redisStore(
     log,
     now,
     // A key of another type is somebody else's mistake; every other error says that Redis cannot serve us now.
-    isAnswer: (error) => error instanceof ErrorReply && error.message.startsWith('WRONGTYPE'),
+    isAnswer: (error) => error instanceof ErrorReply && /\bWRONGTYPE\b/.test(error.message),
   })
   const client = connectTo(redis)
   const subscriber = connectTo(redis)
@@ -237,7 +237,10 @@ export function redisStore(
         else if (!given.has(domain)) await followPlan(domain, Math.max(planned, due.until))
       })
       await Promise.all(follow)
-      return stored({ domains: [...given], more: ours.more || given.size >= due.limit })
+      return stored({
+        domains: [...given],
+        more: ours.more || (Array.isArray(remote) && remote.length >= due.limit),
+      })
     },
     async plan(domain, at) {
       if (!isDomain(domain)) return failed('not a domain')
