@@ -133,8 +133,8 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   }
 
   /** The cached policy, from the store and from this worker's own memory. */
-  const load = async (domain: string): Promise<KnownPolicy | undefined> => {
-    const found = await store.getPolicy(domain)
+  const load = async (domain: string, passing = false): Promise<KnownPolicy | undefined> => {
+    const found = await store.getPolicy(domain, { passing })
     const own = warm.known(domain)
     if (!found.ok) return own?.policy
     const known = found.value === undefined ? undefined : toKnown(found.value, clock())
@@ -283,11 +283,12 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     },
     startRefreshing: () => refresh.start(),
     refreshDue: () => refresh.due(),
-    each: () => eachPolicy(store, load),
+    each: () => eachPolicy(store, (domain) => load(domain, true)),
     async list() {
       const known = new Map<string, KnownPolicy>()
       try {
-        for await (const policy of eachPolicy(store, load)) known.set(policy.domain, policy)
+        for await (const policy of eachPolicy(store, (domain) => load(domain, true)))
+          known.set(policy.domain, policy)
       } catch (error) {
         log.warn(`mta-sts: the store does not list its policies: ${String(error)}`)
       }

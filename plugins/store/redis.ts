@@ -136,12 +136,15 @@ export function redisStore(
     domain: string,
     remote: Remote,
     own: PolicyRecord | undefined,
+    passing: boolean,
   ): PolicyRecord | undefined => {
     if (
       remote.kind === 'policy' &&
       (own === undefined || !isFetchedLater(own, remote.record, now()))
     ) {
-      if (own === undefined || encodeRecord(own) !== encodeRecord(remote.record)) {
+      const differs =
+        own === undefined ? !passing : encodeRecord(own) !== encodeRecord(remote.record)
+      if (differs) {
         void local.setPolicy(remote.record)
       }
       return remote.record
@@ -176,12 +179,12 @@ export function redisStore(
   }
 
   const store: Store = {
-    async getPolicy(domain) {
+    async getPolicy(domain, { passing = false } = {}) {
       if (!isDomain(domain)) return failed('not a domain')
       const [remote, own] = await Promise.all([getRemote(domain), local.getPolicy(domain)])
       // Redis may have lost what this machine cannot read just now: that is not known to be no policy.
       if (!remote.ok || (remote.value.kind === 'none' && !own.ok)) return own
-      return stored(reconcile(domain, remote.value, own.ok ? own.value : undefined))
+      return stored(reconcile(domain, remote.value, own.ok ? own.value : undefined, passing))
     },
     async setPolicy(record) {
       const reason = whyUnstorable(record)

@@ -52,8 +52,14 @@ export interface Taken {
 export type ChangeListener = (domain: string | undefined) => void
 
 export interface Store {
-  /** The record of a domain; it may have expired. */
-  getPolicy(domain: string): Promise<Stored<PolicyRecord | undefined>>
+  /**
+   * The record of a domain; it may have expired.
+   * @param options.passing for a count: with Redis, this machine takes no copy of what it did not have
+   */
+  getPolicy(
+    domain: string,
+    options?: { readonly passing?: boolean },
+  ): Promise<Stored<PolicyRecord | undefined>>
   /** Replaces the record, for all who share the store, and tells them. */
   setPolicy(record: PolicyRecord): Promise<Stored<void>>
   /** Removes the record wherever it is kept, and tells. */

@@ -253,6 +253,15 @@ describe('store in Redis', () => {
     await value(store.setPolicy(record()))
     assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
   })
+  it('a count of all policies leaves no copies on the machine that counts', async () => {
+    const one = machine()
+    await value(one.store.setPolicy(record()))
+    const two = machine()
+    assert.deepEqual(await value(two.store.getPolicy('rcpt.test', { passing: true })), record())
+    assert.equal(await value(two.local.getPolicy('rcpt.test')), undefined)
+    await value(two.store.getPolicy('rcpt.test'))
+    await until(async () => (await value(two.local.getPolicy('rcpt.test'))) !== undefined)
+  })
   it('of two records the later fetched one holds, and a time to come counts as now', async () => {
     const { store, local } = machine()
     const older = record({ id: 'old' })
