@@ -4,6 +4,7 @@
  * `dane-onyl` must not pass for a setting.
  */
 import { domainToASCII } from 'node:url'
+import { findRedisMistakes, REDIS_KEYS, type RedisSettings } from './store/redis-settings'
 
 export const DESTINATION_RULES = ['dane-only', 'dane', 'sts', 'encrypt', 'observe', 'off'] as const
 export type DestinationRule = (typeof DESTINATION_RULES)[number]
@@ -49,7 +50,7 @@ export interface Config {
     readonly prefix: string
   }
   /** As in redis.ini's [server]; what is left out comes from there. */
-  readonly redis: Readonly<Record<string, string | number | boolean>>
+  readonly redis: RedisSettings
   /** By next-hop domain, or `.parent` for everything below it. */
   readonly destinations: ReadonlyMap<string, Destination>
 }
@@ -156,7 +157,7 @@ export function readConfig(
     mtaSts: readMtaSts(section('mta_sts')),
     tls: readTls(section('tls')),
     store: readStore(section('store')),
-    redis: readRedis(ini['redis'], mistakes),
+    redis: readRedis(section('redis'), ini['redis']),
     destinations: readDestinations(ini['destinations'], mistakes),
   }
   refuseUnknownSections(ini, mistakes)
@@ -262,16 +263,18 @@ function readStore(store: SectionReader): Config['store'] {
   return result
 }
 
-function readRedis(section: unknown, mistakes: string[]): Config['redis'] {
-  if (!isSection(section)) return {}
+function readRedis(redis: SectionReader, section: unknown): Config['redis'] {
   const settings: Record<string, string | number | boolean> = {}
-  for (const [key, value] of Object.entries(section)) {
+  for (const key of REDIS_KEYS) {
+    redis.text(key)
+    const value = isSection(section) ? section[key] : undefined
+    // An empty one counts as well: it takes away what redis.ini says.
     if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
       settings[key] = value
-    } else {
-      mistakes.push(`${FILE}: redis.${key}: one value is allowed here`)
     }
   }
+  findRedisMistakes(settings, (key, value, allowed) => redis.wrong(key, value, allowed))
+  redis.refuseUnknown()
   return settings
 }
 

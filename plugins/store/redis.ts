@@ -5,9 +5,10 @@
  * nobody waits, exits or hangs. What Redis lost, the machines that know it put back; what was purged stays purged.
  * Every key has a lifetime, the configured prefix, and a hash tag by domain. What is read is bounded and validated.
  */
-import { createClient, ErrorReply } from 'redis'
+import { ErrorReply } from 'redis'
 import { createBreaker } from './breaker'
-import { DONE, failed, inWords, stored, tell } from './outcome'
+import { DONE, failed, stored, tell } from './outcome'
+import { type Commands, connectRedis } from './redis-connect'
 import {
   decodeRecord,
   encodeRecord,
@@ -34,12 +35,6 @@ import type {
 /** Milliseconds for one command, and for the few that may return much. */
 const DEADLINE = 250
 const LIST_DEADLINE = 5_000
-/** Milliseconds between two attempts to connect, and for one attempt. */
-const RECONNECT = 1_000
-const CONNECT = 5_000
-/** Milliseconds between two pings, and of silence after which the connection counts as dead. */
-const PING = 10_000
-const SILENCE = 30_000
 /** Milliseconds for which the mark of the last use is kept: the 180 days of the refresh and some. */
 const KEEP_USED = 17_280_000_000
 const PURGED = /^purged ([0-9]{1,15})$/
@@ -50,6 +45,13 @@ redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1`
 /** Deletes a lease if it is still the owner's. */
 const RELEASE = `if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0`
 
+/**
+ * Sets a policy, or the mark that it was purged, and tells; one step, so that nobody who is told can still find the old one,
+ * also in a Cluster, where the message may go by another node.
+ */
+const SET_AND_TELL = `redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('publish', ARGV[3], ARGV[4]) return 1`
+
 /** Takes what is due off the agenda, by planning it for later; one step for all workers of the cluster. */
 const TAKE_DUE = `local due = redis.call('zrangebyscore', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[4])
 for _, domain in ipairs(redis.call('zrangebyscore', KEYS[1], '(' .. ARGV[2], '+inf', 'LIMIT', 0, ARGV[4])) do due[#due + 1] = domain end
@@ -59,8 +61,6 @@ return due`
 const PAGE = 1_000
 /** How a page of the list is called: where it is from, and the cursor there. */
 const PAGE_NAME = /^(remote|local) (.*)$/
-
-type Client = ReturnType<typeof connectTo>
 
 /** What Redis holds for a domain. */
 type Remote =
@@ -90,29 +90,21 @@ export function redisStore(
     // A key of another type is somebody else's mistake; every other error says that Redis cannot serve us now.
     isAnswer: (error) => error instanceof ErrorReply && /\bWRONGTYPE\b/.test(error.message),
   })
-  const client = connectTo(redis)
-  const subscriber = connectTo(redis)
-  /** Calls made while the very first connection is under way wait for it, within their own deadline. */
-  const firstTry = new Promise<void>((resolve) => {
-    client.once('ready', () => resolve())
-    client.once('error', () => resolve())
+  const connection = connectRedis(redis)
+  // Messages that were missed while the connection was away cannot be asked for again: then anything may have changed.
+  connection.listen(async (client) => {
+    await client.subscribe(channel, (domain) => {
+      if (isDomain(domain)) tell(listeners, domain)
+    })
+    tell(listeners, undefined)
   })
-  /** Why there is no connection: the calls themselves say only that there is none. */
-  let trouble: string | undefined
-  client.on('error', (err: unknown) => {
-    trouble = inWords(err)
-  })
-  subscriber.on('error', () => undefined)
-  client.connect().catch(() => undefined)
-  subscribe(subscriber, channel, listeners)
-  const heartbeat = keepAlive([client, subscriber])
 
-  const ask = <T>(call: (redis: Client) => Promise<T>, ms = DEADLINE): Promise<Stored<T>> =>
-    breaker.run(ms, async () => {
-      await firstTry
-      return call(client).catch((err: unknown) => {
-        throw trouble === undefined || client.isReady ? err : new Error(trouble, { cause: err })
-      })
+  const ask = <T>(call: (redis: Commands) => Promise<T>, ms = DEADLINE): Promise<Stored<T>> =>
+    breaker.run(ms, () => connection.ask(call))
+  const setAndTell = (redis: Commands, domain: string, text: string, ttl: number) =>
+    redis.eval(SET_AND_TELL, {
+      keys: [key(domain, 'policy')],
+      arguments: [text, String(Math.max(1, Math.round(ttl))), channel, domain],
     })
 
   const getRemote = async (domain: string): Promise<Stored<Remote>> => {
@@ -124,10 +116,9 @@ export function redisStore(
     const lifetime = Math.min(Math.max(record.expiresAt - now(), 0), MAX_LIFETIME) + GRACE
     return ask((redis) =>
       Promise.all([
-        redis.set(key(record.domain, 'policy'), encodeRecord(record), px(lifetime)),
+        setAndTell(redis, record.domain, encodeRecord(record), lifetime),
         redis.zAdd(index, { score: record.fetchedAt, value: record.domain }),
         redis.pExpire(index, MAX_LIFETIME + GRACE),
-        redis.publish(channel, record.domain),
       ]),
     )
   }
@@ -195,10 +186,9 @@ export function redisStore(
       if (!isDomain(domain)) return failed('not a domain')
       const purged = ask((redis) =>
         Promise.all([
-          redis.set(key(domain, 'policy'), `purged ${now()}`, px(MAX_LIFETIME + GRACE)),
+          setAndTell(redis, domain, `purged ${now()}`, MAX_LIFETIME + GRACE),
           redis.del(key(domain, 'used')),
           redis.zRem(index, domain),
-          redis.publish(channel, domain),
         ]),
       )
       return either(await Promise.all([purged, local.deletePolicy(domain)]))
@@ -313,9 +303,7 @@ export function redisStore(
       if (closed) return
       closed = true
       listeners.clear()
-      clearInterval(heartbeat)
-      leave(client)
-      leave(subscriber)
+      connection.leave()
       await local.close()
     },
   }
@@ -342,87 +330,4 @@ function readRemote(text: string, domain: string): Remote {
   if (at !== undefined) return { kind: 'purged', at }
   const record = decodeRecord(text, domain)
   return record === undefined ? { kind: 'none' } : { kind: 'policy', record }
-}
-
-/** Messages that were missed while the connection was away cannot be asked for again: then anything may have changed. */
-function subscribe(subscriber: Client, channel: string, listeners: Set<ChangeListener>): void {
-  let subscribed = false
-  const hear = (domain: string): void => {
-    if (isDomain(domain)) tell(listeners, domain)
-  }
-  // After a reconnection the client has renewed its subscriptions before it says that it is ready.
-  const begin = async (): Promise<void> => {
-    if (!subscribed) await subscriber.subscribe(channel, hear)
-    subscribed = true
-    tell(listeners, undefined)
-  }
-  subscriber.on('ready', () => void begin().catch(() => undefined))
-  subscriber.connect().catch(() => undefined)
-}
-
-/** Milliseconds for an attempt to connect that is under way when the store is closed. */
-const LAST_ATTEMPT = 1_000
-
-/**
- * node-redis finishes opening a socket that it was told to destroy meanwhile, and keeps the connection: it is told when the
- * attempt is over, one way or the other, or when that takes long.
- */
-function leave(client: Client): void {
-  const stop = (): void => {
-    clearTimeout(timer)
-    if (client.isOpen) client.destroy()
-  }
-  const timer = setTimeout(stop, LAST_ATTEMPT)
-  if (client.isReady || !client.isOpen) {
-    stop()
-    return
-  }
-  client.once('ready', stop)
-  client.once('error', stop)
-}
-
-/** A dead connection shows only when something is sent over it. Its timer keeps no process alive. */
-function keepAlive(clients: readonly Client[]): NodeJS.Timeout {
-  const beat = setInterval(() => {
-    for (const client of clients) {
-      if (client.isReady) client.sendCommand(['PING']).catch(() => undefined)
-    }
-  }, PING)
-  return beat.unref()
-}
-
-function connectTo(settings: StoreSettings['redis']) {
-  const text = (name: string): string | undefined =>
-    settings[name] === undefined || settings[name] === '' ? undefined : String(settings[name])
-  const url = text('url')
-  const path = text('socket') ?? text('path')
-  const username = text('username') ?? text('user')
-  const password = text('password') ?? text('pass')
-  const database = text('database') ?? text('db') ?? text('dbid')
-  const timing = {
-    connectTimeout: CONNECT,
-    socketTimeout: SILENCE,
-    reconnectStrategy: () => RECONNECT,
-  }
-  const host = text('host') ?? text('ip') ?? '127.0.0.1'
-  const port = Number(text('port') ?? 6379)
-  const tls = settings['tls'] === true || text('tls') === 'true'
-  return createClient({
-    ...(url === undefined ? {} : { url }),
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
-    ...(database === undefined ? {} : { database: Number(database) }),
-    socket:
-      path !== undefined
-        ? { ...timing, path, tls: false }
-        : url !== undefined
-          ? timing
-          : tls
-            ? { ...timing, host, port, tls: true }
-            : { ...timing, host, port },
-    // RESP 2 is spoken by every Redis and by those who imitate it.
-    RESP: 2,
-    disableOfflineQueue: true,
-    commandsQueueMaxLength: 10_000,
-  })
 }

@@ -133,6 +133,6 @@ export interface StoreSettings {
   readonly path: string
   /** Before every key in Redis. */
   readonly prefix: string
-  /** As in redis.ini: host, port, socket, username, password, database (or db), url, tls. */
+  /** [redis] of tls-policy.ini over redis.ini; see redis-settings.ts. */
   readonly redis: Readonly<Record<string, string | number | boolean>>
 }

@@ -27,17 +27,12 @@ export async function startRedis(): Promise<TestRedis> {
 
   const start = async (): Promise<void> => {
     const options = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', folder]
-    const started = spawn('redis-server', options, { stdio: ['ignore', 'pipe', 'inherit'] })
-    child = started
-    await ready(started)
+    child = await spawnRedis(options)
   }
   const kill = async (): Promise<void> => {
     const running = child
     child = undefined
-    if (running === undefined || running.exitCode !== null) return
-    const ended = once(running, 'exit')
-    running.kill('SIGKILL')
-    await ended
+    if (running !== undefined) await killRedis(running)
   }
   await start()
   return {
@@ -54,16 +49,29 @@ export async function startRedis(): Promise<TestRedis> {
   }
 }
 
-function ready(child: ChildProcess): Promise<void> {
+/** @param sign what it says when it is ready */
+export function spawnRedis(
+  options: readonly string[],
+  sign = 'Ready to accept connections',
+): Promise<ChildProcess> {
+  const child = spawn('redis-server', options, { stdio: ['ignore', 'pipe', 'inherit'] })
   return new Promise((resolve, reject) => {
     let output = ''
-    child.stdout?.on('data', (chunk: Buffer) => {
+    child.stdout.on('data', (chunk: Buffer) => {
       output += chunk.toString()
-      if (output.includes('Ready to accept connections')) resolve()
+      if (output.includes(sign)) resolve(child)
     })
     child.once('error', reject)
     child.once('exit', () => reject(new Error(`redis-server ended: ${output}`)))
   })
+}
+
+/** Ends it at once, also where it is frozen. */
+export async function killRedis(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = once(child, 'exit')
+  child.kill('SIGKILL')
+  await ended
 }
 
 /** A port that nobody listens on. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { endedDestinations, readConfig, ruleFor } from '../../plugins/config'
 import type { Config, IniFile } from '../../plugins/config'
+import { clusterNodes, sentinels } from '../../plugins/store/redis-settings'
 
 const anyServer = () => undefined
 
@@ -76,6 +77,22 @@ describe('config', () => {
     assert.deepEqual(config.redis, { host: '192.0.2.9', port: 6380 })
   })
 
+  it('takes a Cluster, and Sentinels, with what belongs to them', () => {
+    const cluster = { cluster: 'a, 192.0.2.9:7000,[2001:db8::1]:7001', db: 0, password: 'x' }
+    assert.deepEqual(mistakes({ redis: cluster }), [])
+    assert.deepEqual(clusterNodes(cluster), [
+      { host: 'a', port: 6379 },
+      { host: '192.0.2.9', port: 7000 },
+      { host: '2001:db8::1', port: 7001 },
+    ])
+    const behind = { sentinels: 'a,b:7000', sentinel_name: 'm', sentinel_password: 'x', db: 2 }
+    assert.deepEqual(mistakes({ redis: behind }), [])
+    assert.deepEqual(sentinels(behind), [
+      { host: 'a', port: 26379 },
+      { host: 'b', port: 7000 },
+    ])
+  })
+
   const wrong: readonly (readonly [string, IniFile, RegExp])[] = [
     ['a word', { main: { mode: 'enfroce' } }, /main\.mode=enfroce: one of enforce, observe/],
     ['a boolean', { dane: { enabled: 'maybe' } }, /dane\.enabled=maybe: true or false/],
@@ -104,6 +121,49 @@ describe('config', () => {
     ],
     ['a domain', { destinations: { '..a': 'off' } }, /destinations\.\.\.a: a domain/],
     ['a prefix', { store: { prefix: 'a b' } }, /store\.prefix=a b: 1 to 64/],
+    ['an unknown key of Redis', { redis: { clusters: 'a:1' } }, /redis\.clusters: no such setting/],
+    ['a list for one value of Redis', { redis: { host: ['a', 'b'] } }, /redis\.host=.*one value/],
+    [
+      'nodes of a Cluster',
+      { redis: { cluster: 'a:1, b:x' } },
+      /redis\.cluster=a:1, b:x: host:port/,
+    ],
+    ['a port', { redis: { cluster: 'a:65536' } }, /redis\.cluster=a:65536: host:port/],
+    [
+      'Sentinels',
+      { redis: { sentinels: 'a:1,,b', sentinel_name: 'm' } },
+      /redis\.sentinels=a:1,,b: host:port/,
+    ],
+    [
+      'Cluster and Sentinels',
+      { redis: { cluster: 'a:1', sentinels: 'b:1' } },
+      /redis\.sentinels=b:1: nothing beside cluster is/,
+    ],
+    [
+      'Cluster and host',
+      { redis: { cluster: 'a:1', host: 'b' } },
+      /redis\.host=b: nothing beside cluster is/,
+    ],
+    [
+      'a database of a Cluster',
+      { redis: { cluster: 'a:1', db: 1 } },
+      /redis\.db=1: only 0, or nothing, beside cluster is/,
+    ],
+    [
+      'Sentinels without a name',
+      { redis: { sentinels: 'a:1' } },
+      /redis\.sentinel_name=: the master's name, as the Sentinels call it, is/,
+    ],
+    [
+      'Sentinels and a URL, which may hold a password',
+      { redis: { sentinels: 'a:1', sentinel_name: 'm', url: 'redis://:secret@b' } },
+      /redis\.url=\(not shown\): nothing beside sentinels is/,
+    ],
+    [
+      'what belongs to Sentinels, without them',
+      { redis: { sentinel_password: 'secret' } },
+      /redis\.sentinel_password=\(not shown\): nothing without sentinels is/,
+    ],
   ]
   for (const [title, ini, expected] of wrong) {
     it(`refuses ${title}, saying section, key, value and what is allowed`, () => {

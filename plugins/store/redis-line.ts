@@ -1,0 +1,167 @@
+/**
+ * A line to one Redis server: a client that is dialled anew, a second after it was lost, wherever the server then is.
+ *
+ * Promises: nothing here throws later than at its making, waits for Redis or leaves an error unheard; after `leave` nothing
+ * is dialled, and what is left of an attempt ends in a second.
+ */
+import { createClient, type RedisClientType } from 'redis'
+import { inWords } from './outcome'
+
+/** Milliseconds between two attempts to connect, and for one attempt. */
+export const RECONNECT = 1_000
+export const CONNECT = 5_000
+/** Milliseconds between two pings, and of silence after which the connection counts as dead. */
+export const PING = 10_000
+export const SILENCE = 30_000
+
+type Anything = Record<string, never>
+export type Client = RedisClientType<Anything, Anything, Anything, 2>
+
+/** Where a server is, and how to enter. */
+export interface Target {
+  readonly url?: string
+  readonly path?: string
+  readonly host?: string
+  readonly port?: number
+  readonly tls?: boolean
+  readonly username?: string
+  readonly password?: string
+  readonly database?: number
+}
+
+export interface Line {
+  /** Settled when the very first attempt is over, one way or the other. */
+  readonly firstTry: Promise<void>
+  /** The client, as long as there is a connection. */
+  client(): Client | undefined
+  /** Why there was none of late. */
+  trouble(): string | undefined
+  /** Lets go of the connection for another: the server is no longer the one. */
+  redial(): void
+  leave(): void
+}
+
+export interface LineOptions {
+  /** Asked before each attempt. */
+  readonly where: () => Target | Promise<Target>
+  /** Called with each new connection. */
+  readonly onReady?: (client: Client) => Promise<unknown>
+}
+
+export function keepLine({ where, onReady }: LineOptions): Line {
+  let current: Client | undefined
+  let timer: NodeJS.Timeout | undefined
+  let trouble: string | undefined
+  let left = false
+  let firstIsOver: () => void = () => undefined
+  const firstTry = new Promise<void>((resolve) => (firstIsOver = resolve))
+
+  const again = (err: unknown): void => {
+    trouble = inWords(err)
+    firstIsOver()
+    if (!left) timer = setTimeout(() => void dial(), RECONNECT)
+  }
+  const lost = (client: Client, err: unknown): void => {
+    trouble = inWords(err)
+    if (current !== client || client.isOpen) return
+    current = undefined
+    again(err)
+  }
+  const dial = async (): Promise<void> => {
+    try {
+      const target = await where()
+      if (left) return
+      const client = makeClient(target)
+      current = client
+      client.on('error', (err: unknown) => lost(client, err))
+      client.once('ready', () => {
+        firstIsOver()
+        onReady?.(client).catch(() => undefined)
+      })
+      client.connect().catch((err: unknown) => lost(client, err))
+    } catch (err) {
+      again(err)
+    }
+  }
+  void dial()
+  // A dead connection shows only when something is sent over it. The timer keeps no process alive.
+  const beat = setInterval(() => {
+    if (current?.isReady) current.sendCommand(['PING']).catch(() => undefined)
+  }, PING).unref()
+
+  return {
+    firstTry,
+    client: () => (current?.isReady ? current : undefined),
+    trouble: () => trouble,
+    redial() {
+      if (left || !current?.isReady) return
+      leaveClient(current)
+      current = undefined
+      void dial()
+    },
+    leave() {
+      left = true
+      firstIsOver()
+      clearInterval(beat)
+      clearTimeout(timer)
+      if (current !== undefined) leaveClient(current)
+    },
+  }
+}
+
+/** @throws Error where node-redis refuses the settings */
+export function makeClient(
+  { url, path, host, port, tls = false, username, password, database }: Target,
+  timing = { connectTimeout: CONNECT, socketTimeout: SILENCE },
+): Client {
+  const socket = { ...timing, reconnectStrategy: false as const }
+  const address = { host: host ?? '127.0.0.1', port: port ?? 6379 }
+  return createClient({
+    ...(url === undefined ? {} : { url }),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(database === undefined ? {} : { database }),
+    socket:
+      path !== undefined
+        ? { ...socket, path, tls: false }
+        : url !== undefined
+          ? socket
+          : tls
+            ? { ...socket, ...address, tls: true }
+            : { ...socket, ...address },
+    ...COMMON,
+  })
+}
+
+export const COMMON = {
+  // RESP 2 is spoken by every Redis and by those who imitate it.
+  RESP: 2 as const,
+  disableOfflineQueue: true,
+  commandsQueueMaxLength: 10_000,
+}
+
+/** Milliseconds for an attempt to connect that is under way when the store is closed. */
+export const LAST_ATTEMPT = 1_000
+
+/**
+ * node-redis finishes opening a socket that it was told to destroy meanwhile, and keeps the connection: it is told when the
+ * attempt is over, one way or the other, or when that takes long.
+ */
+export function leaveClient(client: {
+  readonly isReady: boolean
+  readonly isOpen: boolean
+  once(event: 'ready' | 'error', listener: () => void): unknown
+  destroy(): void
+}): void {
+  const stop = (): void => {
+    clearTimeout(timer)
+    if (client.isOpen) client.destroy()
+  }
+  const timer = setTimeout(stop, LAST_ATTEMPT)
+  if (client.isReady || !client.isOpen) {
+    stop()
+    return
+  }
+  client.once('ready', stop)
+  client.once('error', stop)
+}
