@@ -9,8 +9,8 @@ describe('calls that must end in time', () => {
 
   it('what answered while this process was busy is no failure', async () => {
     // Several turns of the event loop, as a command to Redis takes.
-    const answer = within(20, readFile(__filename))
-    const busyUntil = performance.now() + 200
+    const answer = within(500, readFile(__filename))
+    const busyUntil = performance.now() + 700
     while (performance.now() < busyUntil);
     assert.ok((await answer).length > 0)
   })
