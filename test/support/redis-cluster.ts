@@ -21,6 +21,9 @@ export interface TestNodes {
   close(): Promise<void>
 }
 
+/** A master waits for further replicas to come otherwise. */
+const AT_ONCE = ['--repl-diskless-sync-delay', '0']
+
 interface Folder {
   readonly path: string
   readonly children: ChildProcess[]
@@ -37,7 +40,7 @@ export async function startCluster(): Promise<TestNodes> {
     nodes.push(
       await startNode(folder, n, [
         ...['--cluster-enabled', 'yes', '--cluster-port', String(bus)],
-        ...['--cluster-node-timeout', '1000', '--repl-diskless-sync-delay', '0'],
+        ...['--cluster-node-timeout', '1000', ...AT_ONCE],
       ]),
     )
   }
@@ -64,14 +67,10 @@ export async function startCluster(): Promise<TestNodes> {
 /** nodes: a master, its replica, and the Sentinel, which calls the master `haraka`. */
 export async function startSentinel(password: string): Promise<TestNodes> {
   const folder = makeFolder()
-  const secret = ['--requirepass', password, '--masterauth', password]
-  const master = await startNode(folder, 0, secret, password)
-  const replica = await startNode(
-    folder,
-    1,
-    [...secret, ...['--replicaof', `127.0.0.1 ${master.port}`, '--repl-diskless-sync-delay', '0']],
-    password,
-  )
+  const options = ['--requirepass', password, '--masterauth', password, ...AT_ONCE]
+  const master = await startNode(folder, 0, options, password)
+  const follow = ['--replicaof', `127.0.0.1 ${master.port}`]
+  const replica = await startNode(folder, 1, [...options, ...follow], password)
   await until(() => isLinked(replica))
   const port = await freePort()
   const file = join(folder.path, 'sentinel.conf')
