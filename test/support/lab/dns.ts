@@ -123,6 +123,8 @@ export class Validator {
         '  local-zone: "test." nodefault',
         '  target-fetch-policy: "0 0 0 0 0"',
         '  qname-minimisation: no',
+        // Two deliveries are compared: both shall find addresses in the same order.
+        '  rrset-roundrobin: no',
         `  root-hints: ${hints}`,
         `  module-config: "${validates ? 'validator ' : ''}iterator"`,
         ...(validates ? [`  trust-anchor-file: ${this.anchor}`] : []),
