@@ -33,6 +33,8 @@ interface Running {
   readonly metrics: MetricsService
   /** Begins the lookups for a message's domains, so that their deliveries may find them done. */
   readonly lookAhead: (domains: Iterable<string>) => void
+  /** Whether some plugin may name a route for mail. */
+  readonly mayBeRouted: () => boolean
   /** Starts once; whatever is asked before waits for it. */
   readonly start: () => Promise<Wiring>
   readonly stop: () => void
@@ -47,9 +49,12 @@ const DECISION_GRACE_SECONDS = 5
 export function register(this: HarakaPlugin): void {
   const seam = findSeam((module) => this.haraka_require(module))
   const onChange = () => {
-    loaded = reload(this, loaded, onChange)
+    loaded = reload(this, outbound, loaded, onChange)
   }
-  let loaded = load(this, onChange)
+  // Modules are asked for once: Haraka's way to them costs more than a decision.
+  const outbound = this.haraka_require('outbound/config') as OutboundModule
+  const plugins = this.haraka_require('plugins') as PluginsModule
+  let loaded = load(this, outbound, onChange)
   const config = () => loaded.config
   const service = createMetricsService({
     httpOn: isHttpOn(this),
@@ -66,8 +71,8 @@ export function register(this: HarakaPlugin): void {
       storeFolder: storeFolder(this),
       redisIni: redisServer(this.config.get('redis.ini') as Parameters<typeof redisServer>[0]),
       ca: () => loaded.contextSettings.ca,
-      isLocal: localAddresses(this),
-      tlsSwitchedOff: () => !outboundConfig(this).enable_tls,
+      isLocal: localAddresses(this, outbound),
+      tlsSwitchedOff: () => !outbound.cfg.enable_tls,
       onHealth: (health) => {
         tellHealth(this, health)
       },
@@ -116,6 +121,7 @@ export function register(this: HarakaPlugin): void {
       const { planner } = await start()
       await planner.planForDomain(domain)
     }),
+    mayBeRouted: () => (plugins.registered_hooks['get_mx']?.length ?? 0) > 0,
     start: () => {
       tellStart(this, config())
       return start()
@@ -185,17 +191,10 @@ export function look_ahead(
   connection: { readonly transaction?: { readonly rcpt_to: readonly { readonly host: string }[] } },
 ): void {
   // Where a plugin may route mail elsewhere, the recipient's domain may be nobody's business (RFC 8461 section 3.4).
-  if (!mayBeRouted(this)) {
-    running?.lookAhead(connection.transaction?.rcpt_to.map(({ host }) => host) ?? [])
+  if (running && !running.mayBeRouted()) {
+    running.lookAhead(connection.transaction?.rcpt_to.map(({ host }) => host) ?? [])
   }
   next()
-}
-
-function mayBeRouted(plugin: HarakaPlugin): boolean {
-  const { registered_hooks } = plugin.haraka_require('plugins') as {
-    readonly registered_hooks: Readonly<Record<string, readonly unknown[] | undefined>>
-  }
-  return (registered_hooks['get_mx']?.length ?? 0) > 0
 }
 
 export function shutdown(): void {
@@ -237,7 +236,7 @@ function tellHealth(plugin: HarakaPlugin, health: Health): void {
 }
 
 /** @throws Error with one line for each mistake: Haraka does not start with half an idea of what to protect. */
-function load(plugin: HarakaPlugin, onChange: () => void): Loaded {
+function load(plugin: HarakaPlugin, outbound: OutboundModule, onChange: () => void): Loaded {
   const ini = plugin.config.get('tls-policy.ini', {}, onChange) as IniFile
   const result = readTlsPolicyIni(ini)
   if (!result.ok) {
@@ -249,7 +248,7 @@ function load(plugin: HarakaPlugin, onChange: () => void): Loaded {
   for (const ended of endedDestinations(config, new Date())) {
     plugin.logwarn(plugin, `the exception ${ended} is over and has no effect any more`)
   }
-  if (!outboundConfig(plugin).enable_tls) {
+  if (!outbound.cfg.enable_tls) {
     plugin.logwarn(
       plugin,
       'outbound.ini says enable_tls=false: mail to hosts that demand TLS will wait. Remove the line.',
@@ -262,9 +261,14 @@ function load(plugin: HarakaPlugin, onChange: () => void): Loaded {
  * Haraka calls this when a file changed; a file with mistakes changes nothing.
  * @param onChange Goes in again: Haraka calls what the latest reading of a file has named.
  */
-function reload(plugin: HarakaPlugin, before: Loaded, onChange: () => void): Loaded {
+function reload(
+  plugin: HarakaPlugin,
+  outbound: OutboundModule,
+  before: Loaded,
+  onChange: () => void,
+): Loaded {
   try {
-    const after = load(plugin, onChange)
+    const after = load(plugin, outbound, onChange)
     plugin.lognotice(plugin, 'the settings were loaded anew')
     return after
   } catch (err: unknown) {
@@ -278,13 +282,17 @@ function harakaFolder(): string {
   return process.env['HARAKA'] ?? process.cwd()
 }
 
-interface OutboundConfig {
-  readonly enable_tls: boolean
-  readonly local_mx_ok: boolean
+/** Haraka's `outbound/config`; `cfg` is replaced as a whole when outbound.ini is loaded anew. */
+interface OutboundModule {
+  readonly cfg: {
+    readonly enable_tls: boolean
+    readonly local_mx_ok: boolean
+  }
 }
 
-function outboundConfig(plugin: HarakaPlugin): OutboundConfig {
-  return (plugin.haraka_require('outbound/config') as { readonly cfg: OutboundConfig }).cfg
+/** Haraka's `plugins`. */
+interface PluginsModule {
+  readonly registered_hooks: Readonly<Record<string, readonly unknown[] | undefined>>
 }
 
 /** Haraka's HTTP listener, where metrics are served (http.ini). */
@@ -301,12 +309,15 @@ function storeFolder(plugin: HarakaPlugin): string {
 }
 
 /** RFC 5321's loop rule, unless the operator delivers to this very machine on purpose. */
-function localAddresses(plugin: HarakaPlugin): (address: string) => Promise<boolean> {
+function localAddresses(
+  plugin: HarakaPlugin,
+  outbound: OutboundModule,
+): (address: string) => Promise<boolean> {
   const { net_utils } = plugin.haraka_require('outbound') as {
     readonly net_utils: { is_local_host(address: string): Promise<boolean> }
   }
   return async (address) => {
-    if (outboundConfig(plugin).local_mx_ok) return false
+    if (outbound.cfg.local_mx_ok) return false
     try {
       return await net_utils.is_local_host(address)
     } catch {

@@ -61,7 +61,10 @@ export function createConnector(options: ConnectorOptions): Connect {
           const detail = errorText(err)
           attempt.failures.push({ host, address, policy, reason: 'connect-failed', detail })
         }
-        if (socket) guardLateErrors(socket, true)
+        if (socket) {
+          guardLateErrors(socket, true)
+          shareContext(socket)
+        }
         callback(err, socket)
         return
       }
@@ -86,6 +89,14 @@ export function createConnector(options: ConnectorOptions): Connect {
           endings.failClosed(hmail, failure)
         })
     })
+  }
+
+  /** Building a context for each connection, as Node does by itself, is a good part of a handshake's cost. */
+  function shareContext(socket: HarakaSocket): void {
+    const upgrade = socket.upgrade.bind(socket)
+    socket.upgrade = (tlsOptions, whenSecured) => {
+      upgrade(options.contexts.withSharedContext(tlsOptions), whenSecured)
+    }
   }
 
   /** @returns How to hand the socket over, or why there is none. */

@@ -16,7 +16,19 @@ export interface ContextSettings {
 export interface ContextSource {
   /** The context for a session with this host (an address, as Haraka's mutual_auth_hosts has it). */
   contextFor(host: string): SecureContext
+  /**
+   * For sessions that Haraka holds by itself: the same options with the context that they ask for, made once for all sessions
+   * that ask for the same. What is sent and what is accepted stay as they are.
+   * @param options As Haraka gives them to `tls.connect`.
+   * @returns The very options where sharing could change anything.
+   */
+  withSharedContext(options: unknown): unknown
 }
+
+/** Contexts for Haraka's own sessions: one for each state of tls.ini, and one more where force_tls_hosts are met. */
+const MOST_OF_HARAKAS = 4
+/** What differs from session to session and is no part of a context. */
+const OF_THE_SESSION = 'servername'
 
 /**
  * @param settings Read for each call; contexts are rebuilt when the returned object is another.
@@ -30,6 +42,7 @@ export function createContextSource(
   /** Keyed by everything a context depends on: our settings, tls.ini's outbound part, the client certificate of the host. */
   let contexts = new WeakMap<TlsSettings, WeakMap<TlsSettings, SecureContext>>()
   let builtFor: ContextSettings | undefined
+  const harakas: { readonly options: object; readonly context: SecureContext }[] = []
 
   return {
     contextFor(host) {
@@ -48,7 +61,41 @@ export function createContextSource(
       byClient.set(client, context)
       return context
     },
+    withSharedContext(options) {
+      // Client certificates Haraka adds later, and a context that is there already would keep it from that.
+      if (typeof options !== 'object' || options === null || 'secureContext' in options)
+        return options
+      if (mayShowCertificates(tlsSocket)) return options
+      const kept = harakas.find((each) => areAlike(each.options, options))
+      if (kept) return { ...options, secureContext: kept.context }
+      try {
+        const context = createSecureContext(options)
+        if (harakas.length >= MOST_OF_HARAKAS) harakas.shift()
+        harakas.push({ options: { ...options }, context })
+        return { ...options, secureContext: context }
+      } catch {
+        // Settings that OpenSSL does not take fail as they do without us.
+        return options
+      }
+    },
   }
+}
+
+/** Also where Haraka has yet to read its settings. */
+function mayShowCertificates({ tls_valid, cfg }: TlsSocketModule): boolean {
+  if (!tls_valid) return false
+  if (!cfg) return true
+  return Boolean(cfg.main?.mutual_tls) || Object.keys(cfg.mutual_auth_hosts ?? {}).length > 0
+}
+
+/** Each option the very same value; those that are made anew for each session count as different. */
+function areAlike(one: object, other: object): boolean {
+  const keys = Object.keys(one).filter((key) => key !== OF_THE_SESSION)
+  const others = Object.keys(other).filter((key) => key !== OF_THE_SESSION)
+  return (
+    keys.length === others.length &&
+    keys.every((key) => key in other && Reflect.get(one, key) === Reflect.get(other, key))
+  )
 }
 
 /**

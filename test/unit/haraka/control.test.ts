@@ -38,7 +38,10 @@ async function secondLook(changes: Partial<Facts> | undefined) {
     },
     treatment: () => 'enforce',
     harakaMx: Mx,
-    contexts: { contextFor: () => assert.fail('no connection is made') },
+    contexts: {
+      contextFor: () => assert.fail('no connection is made'),
+      withSharedContext: () => assert.fail('no connection is made'),
+    },
     contextSettings: () => ({ minVersion: 'TLSv1.2', ca: undefined }),
     now: () => new Date(),
     decisionTimeoutMs: () => 1000,
