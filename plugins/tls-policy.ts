@@ -37,6 +37,7 @@ interface Running {
   readonly mayBeRouted: () => boolean
   /** Starts once; whatever is asked before waits for it. */
   readonly start: () => Promise<Wiring>
+  readonly settingsChanged: () => void
   readonly stop: () => void
 }
 
@@ -50,6 +51,7 @@ export function register(this: HarakaPlugin): void {
   const seam = findSeam((module) => this.haraka_require(module))
   const onChange = () => {
     loaded = reload(this, outbound, loaded, onChange)
+    running?.settingsChanged()
   }
   // Modules are asked for once: Haraka's way to them costs more than a decision.
   const outbound = this.haraka_require('outbound/config') as OutboundModule
@@ -125,6 +127,15 @@ export function register(this: HarakaPlugin): void {
     start: () => {
       tellStart(this, config())
       return start()
+    },
+    settingsChanged: () => {
+      void wiring?.then(
+        (started) => {
+          started.settingsChanged()
+        },
+        // What could not start has said so.
+        () => undefined,
+      )
     },
     stop: () => {
       uninstall()

@@ -44,6 +44,8 @@ export interface Wiring {
   readonly resolver: ManagedResolver
   readonly store: Store
   readonly sts: ManagedStsPolicies
+  /** To be told when `config` says something else: what goes by the clock goes by the new settings from then on. */
+  settingsChanged(): void
   /** Ends lookups, refreshes and connections. */
   close(): Promise<void>
 }
@@ -55,7 +57,7 @@ const CACHED_OUTCOMES = 20_000
 export async function wire(options: WiringOptions): Promise<Wiring> {
   const { config, log, metrics = NO_METRICS } = options
   const atStart = config()
-  const resolver = wireResolver(atStart, options.onHealth)
+  const resolver = wireResolver(options)
   const store = await wireStore(atStart, options)
   const ticks = () => performance.now()
   const trust = rememberTrust()
@@ -113,6 +115,10 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     resolver,
     store,
     sts,
+    settingsChanged() {
+      void resolver.check()
+      sts.settingsChanged()
+    },
     close: async () => {
       resolver.close()
       await sts.close()
@@ -125,6 +131,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
 const UNUSED = 180
 const DAY = 86_400_000
 const MINUTE = 60_000
+const HOUR = 60 * MINUTE
 
 /** Where the store cannot say, it may well be. */
 async function isInUse(store: Store, domain: string): Promise<boolean> {
@@ -171,10 +178,11 @@ function wireStore({ store, redis }: Config, options: WiringOptions): Promise<St
 }
 
 /** @throws Error with a sentence for the operator, where the backend cannot be had. */
-export function wireResolver(
-  { dns, dane }: Config,
-  onHealth: (health: Health, before: Health | undefined) => void,
-): ManagedResolver {
+export function wireResolver({
+  config,
+  onHealth,
+}: Pick<WiringOptions, 'config' | 'onHealth'>): ManagedResolver {
+  const { dns } = config()
   return createResolver({
     backend: dns.backend,
     servers: dns.servers,
@@ -184,7 +192,7 @@ export function wireResolver(
     deadlineMs: dns.deadlineSeconds * 1000,
     selfTest: { signedName: dns.selfTest },
     // Who would rather wait than go without DANE wants to know soon.
-    ...(dane.blindResolver === 'defer' ? { selfTestIntervalMs: MINUTE } : {}),
+    selfTestIntervalMs: () => (config().dane.blindResolver === 'defer' ? MINUTE : HOUR),
     cacheEntries: CACHED_OUTCOMES,
     onHealth,
   })

@@ -31,7 +31,7 @@ export interface ResolverOptions {
   /** Default: the root alone. */
   readonly selfTest?: SelfTestNames
   /** Between two self-tests while all is well, milliseconds; default an hour. */
-  readonly selfTestIntervalMs?: number
+  readonly selfTestIntervalMs?: () => number
   /** Told of the first self-test's result and of each change of state. */
   readonly onHealth?: (health: Health, before: Health | undefined) => void
   /** Default 5000. */

@@ -46,6 +46,8 @@ export interface ManagedStsPolicies extends StsPolicies {
   peek(domain: string): StsLookup | undefined
   /** Begins to refresh in the background, until close. */
   startRefreshing(): void
+  /** To be told when `settings` say something else. */
+  settingsChanged(): void
   /** Refreshes now what is due; how many fetches were made. */
   refreshDue(): Promise<number>
   /**
@@ -282,6 +284,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
       return beforeAbort(flight.outcome, signal, () => givenUp(flight))
     },
     startRefreshing: () => refresh.start(),
+    settingsChanged: () => refresh.settingsChanged(),
     refreshDue: () => refresh.due(),
     each: () => eachPolicy(store, (domain) => load(domain, true)),
     async list() {

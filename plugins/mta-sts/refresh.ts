@@ -26,6 +26,8 @@ export interface RefreshTools {
 
 export interface Refresh {
   start(): void
+  /** The next round comes as the interval has it that the settings name now. */
+  settingsChanged(): void
   /** @returns how many policies were fetched, or tried */
   due(): Promise<number>
   stop(): Promise<void>
@@ -76,6 +78,8 @@ const NOTHING: Looked = { fetched: false, again: undefined }
 export function createRefresh(tools: RefreshTools): Refresh {
   const { store, obtain, clock, random, log, settings, signal } = tools
   let timer: NodeJS.Timeout | undefined
+  /** The interval for which the timer was set. */
+  let timedFor: number | undefined
   let round: Promise<number> | undefined
 
   /** Milliseconds between two rounds: far less than a refresh interval, and never the same twice. */
@@ -199,12 +203,18 @@ export function createRefresh(tools: RefreshTools): Refresh {
 
   const schedule = (): void => {
     if (signal.aborted) return
+    clearTimeout(timer)
+    timedFor = settings.refreshIntervalMs
     timer = setTimeout(() => void due().finally(schedule), pause())
     timer.unref()
   }
 
   return {
     start: schedule,
+    settingsChanged() {
+      // For the same interval a pause is not begun anew: settings that change all the time would put the round off for ever.
+      if (timer !== undefined && timedFor !== settings.refreshIntervalMs) schedule()
+    },
     due,
     async stop() {
       clearTimeout(timer)

@@ -148,7 +148,7 @@ function createPlugin({ lab }: World, first: storeModule.Store) {
   const read = readTlsPolicyIni({})
   if (!read.ok) throw new Error(read.mistakes.join('\n'))
   const { config } = read
-  const managed = wireResolver(config, () => undefined)
+  const managed = wireResolver({ config: () => config, onHealth: () => undefined })
   const { resolver } = managed
   const ca = lab.ca.pem
   const policies = (store: storeModule.Store) =>

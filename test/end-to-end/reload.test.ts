@@ -7,6 +7,7 @@ import {
   type Haraka,
   Lab,
   type Outcome,
+  type PolicyAnswer,
   type PolicyHost,
   policyText,
   tlsaLine,
@@ -14,6 +15,7 @@ import {
 import { assertNothingLeaked, type Domain, makeDomain, nextAddress } from '../support/lab/world'
 
 const EE = [3, 1, 1] as const
+const MINUTE = 60_000
 const POLICY_HOST = '198.51.100.82'
 const LOADED = /the settings were loaded anew/
 const KEPT = /the settings stay as they were/
@@ -25,22 +27,43 @@ describe('end to end: settings change', function () {
   let lab: Lab
   let haraka: Haraka
   let policies: PolicyHost
+  let clock: string
 
   before(async () => {
     lab = await Lab.start()
     policies = await lab.policyHost({ address: POLICY_HOST, hosts: {} })
+    clock = join(lab.folder, 'clock')
+    await setClock(0)
     haraka = await lab.haraka({
       plugins: ['tls-policy'],
+      env: {
+        NODE_OPTIONS: `--require ${join(__dirname, '../support/lab/shifted-clock.cjs')}`,
+        LAB_CLOCK: clock,
+      },
       config: { 'outbound.ini': 'connect_timeout=2\nconcurrency_max=20' },
     })
   })
   after(() => lab.stop())
 
+  /** @param offset milliseconds by which Haraka's clock is off. */
+  const setClock = (offset: number) => writeFile(clock, `${offset}`)
+
   /** @returns the line that Haraka answers with. */
-  async function change(text: string, told: RegExp): Promise<string> {
-    const from = haraka.log().length
-    await haraka.configure('tls-policy.ini', text)
-    return haraka.waitForLine('the reload', told, { from, timeout: 20_000 })
+  async function change(text: string, told: RegExp, one = haraka): Promise<string> {
+    const from = one.log().length
+    await one.configure('tls-policy.ini', text)
+    return one.waitForLine('the reload', told, { from, timeout: 20_000 })
+  }
+
+  /** Unsigned, with a policy, and a host whose certificate no policy of MTA-STS allows. */
+  function makeSts(name: string, answer: PolicyAnswer): Promise<Domain> {
+    const host = `mta-sts.${name}`
+    policies.set(host, { answer, certificate: lab.certificate(host) })
+    return makeDomain(lab, name, {
+      security: 'unsigned',
+      records: ['_mta-sts TXT "v=STSv1; id=1"', `mta-sts A ${POLICY_HOST}`],
+      hosts: [{ certificate: other() }],
+    })
   }
 
   it('under load: none lost, none sent but as one of the settings has it', async () => {
@@ -105,6 +128,9 @@ describe('end to end: settings change', function () {
     let daneOld: string
     let sts: Domain
     let halfSecure: string
+    /** More than 1,024 octets of them. */
+    const manyHosts = (name: string) =>
+      Array.from({ length: 60 }, (_, index) => `mx${index + 1}.${name}.test`)
 
     before(async () => {
       dane = await makeDomain(lab, 'dane.test', {
@@ -127,19 +153,31 @@ describe('end to end: settings change', function () {
       })
       daneOld = 'u@old.test'
       halfSecure = 'u@half.test'
-      policies.set('mta-sts.sts.test', {
-        answer: policyText('enforce', ['mx1.sts.test']),
-        certificate: lab.certificate('mta-sts.sts.test'),
+      sts = await makeSts('sts.test', policyText('enforce', ['mx1.sts.test']))
+      for (const name of ['large', 'larger'])
+        await makeSts(`${name}.test`, policyText('enforce', manyHosts(name)))
+      await makeSts('hangs.test', { fault: 'hang' })
+      await makeDomain(lab, 'bogus-txt.test', {
+        records: ['_mta-sts TXT "v=STSv1; id=1"'],
+        brokenSignatures: ['_mta-sts TXT'],
+        hosts: [{}],
       })
-      sts = await makeDomain(lab, 'sts.test', {
-        security: 'unsigned',
+      policies.set('mta-sts.both.test', {
+        answer: policyText('enforce', ['mx1.both.test']),
+        certificate: lab.certificate('mta-sts.both.test'),
+      })
+      await makeDomain(lab, 'both.test', {
         records: ['_mta-sts TXT "v=STSv1; id=1"', `mta-sts A ${POLICY_HOST}`],
-        hosts: [{ certificate: other() }],
+        hosts: [{ certificate: other(), tlsa: [EE] }],
       })
       await writeFile(join(lab.folder, 'stranger.pem'), other().pem)
     })
 
     const own = () => `ca_file=${lab.caFile}\nfetch_private=true\n`
+    const usual = () => `[mta_sts]\n${own()}`
+    const unusual = () =>
+      `${usual()}max_body=1024\nfetch_timeout=1\ntxt_failure=defer\nwith_dane=both\n`
+    let inForce: string | undefined
     const cases: readonly (readonly [
       string,
       () => string,
@@ -147,6 +185,8 @@ describe('end to end: settings change', function () {
       'delivered' | 'deferred',
     ])[] = [
       ['nothing', () => '', () => dane.recipient, 'deferred'],
+      ['before: min_version', () => '', () => daneOld, 'delivered'],
+      ['before: insecure_mx', () => '', () => halfSecure, 'deferred'],
       ['main.mode', () => '[main]\nmode=observe\n', () => dane.recipient, 'delivered'],
       ['dane.enabled', () => '[dane]\nenabled=false\n', () => dane.recipient, 'delivered'],
       ['a destination', () => '[destinations]\ndane.test=off\n', () => dane.recipient, 'delivered'],
@@ -156,7 +196,6 @@ describe('end to end: settings change', function () {
         () => dane.recipient,
         'deferred',
       ],
-      ['before: min_version', () => '', () => daneOld, 'delivered'],
       ['tls.min_version', () => '[tls]\nmin_version=TLSv1.3\n', () => daneOld, 'deferred'],
       [
         'dane.digests',
@@ -164,24 +203,61 @@ describe('end to end: settings change', function () {
         () => daneOld,
         'deferred',
       ],
-      ['before: insecure_mx', () => '', () => halfSecure, 'deferred'],
       ['dane.insecure_mx', () => '[dane]\ninsecure_mx=ignore\n', () => halfSecure, 'delivered'],
-      [
-        'mta_sts.fetch_private, ca_file',
-        () => `[mta_sts]\n${own()}`,
-        () => sts.recipient,
-        'deferred',
-      ],
+      ['mta_sts.fetch_private, ca_file', usual, () => sts.recipient, 'deferred'],
+      ['before: max_body', usual, () => 'u@large.test', 'deferred'],
+      ['before: txt_failure', usual, () => 'u@bogus-txt.test', 'delivered'],
+      ['before: with_dane', usual, () => 'u@both.test', 'delivered'],
+      ['mta_sts.max_body', unusual, () => 'u@larger.test', 'delivered'],
+      // With its 60 seconds nothing would be decided before the test is over.
+      ['mta_sts.fetch_timeout', unusual, () => 'u@hangs.test', 'delivered'],
+      ['mta_sts.txt_failure', unusual, () => 'u@bogus-txt.test', 'deferred'],
+      ['mta_sts.with_dane', unusual, () => 'u@both.test', 'deferred'],
       ['mta_sts.enabled', () => '[mta_sts]\nenabled=false\n', () => sts.recipient, 'delivered'],
-      ['all back', () => `[mta_sts]\n${own()}`, () => sts.recipient, 'deferred'],
+      ['all back', usual, () => sts.recipient, 'deferred'],
     ]
     for (const [what, text, recipient, kind] of cases) {
       it(`${what}: ${kind}`, async () => {
-        await change(text(), LOADED)
+        if (inForce !== text()) await change(text(), LOADED)
+        inForce = text()
         const outcome = await haraka.deliverApart(recipient())
         assert.equal(outcome.kind, kind, JSON.stringify(outcome))
       })
     }
+
+    it('mta_sts.refresh_interval: what is fetched from then on is fetched again as it says', async () => {
+      await change(`[mta_sts]\n${own()}refresh_interval=300\n`, LOADED)
+      await makeSts('fresh.test', policyText('enforce', ['mx1.fresh.test']))
+      const fetched = () =>
+        policies.requests.entries.filter(({ host }) => host === 'mta-sts.fresh.test').length
+      assert.equal((await haraka.deliverApart('u@fresh.test')).kind, 'deferred')
+      assert.equal(fetched(), 1)
+      await setClock(5 * MINUTE)
+      // A round comes each 24th part of the interval; each hour, as it was before.
+      await policies.requests.waitFor('the policy to be fetched again', () => fetched() === 2, {
+        timeout: 30_000,
+      })
+      await setClock(0)
+    })
+
+    it('dane.blind_resolver: mail waits for a resolver that validates, or does not', async () => {
+      const address = '192.0.2.61'
+      await lab.validator({ address, validates: false })
+      const dns = `[dns]\nservers=${address}\ntrust_ad=listed\n`
+      const blind = await lab.haraka({
+        port: 2526,
+        plugins: ['tls-policy'],
+        config: { 'tls-policy.ini': dns },
+      })
+      for (const [setting, kind] of [
+        ['defer', 'deferred'],
+        ['continue', 'delivered'],
+      ] as const) {
+        await change(`${dns}[dane]\nblind_resolver=${setting}\n`, LOADED, blind)
+        assert.equal((await blind.deliverApart(dane.recipient)).kind, kind)
+      }
+      await blind.stop()
+    })
 
     it('mta_sts.ca_file that is not there, or no PEM: the settings stay, and the log says why', async () => {
       const why = await change('[mta_sts]\nca_file=/nowhere.pem\nenabled=false\n', KEPT)
