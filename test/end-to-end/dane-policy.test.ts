@@ -256,6 +256,8 @@ describe('end to end: what the operator says', function () {
       assert.equal((await deliver()).kind, 'delivered')
       await reload('[destinations]\nreload.test=dane-only\n', /the settings were loaded anew/)
       assert.equal((await deliver()).kind, 'deferred')
+      // Nothing that was sent before knows a rule of the operator's any more.
+      assert.ok((await assertCheckSaysTheSame(haraka)) > 8)
     })
   })
 })
@@ -275,6 +277,12 @@ describe('end to end: DANE switched', function () {
       config: { 'outbound.ini': QUICK, 'tls-policy.ini': `${lines.join('\n')}\n` },
     })
 
+  /** As its end each Haraka says once more what it does, beside the command. */
+  async function compareAndStop(haraka: Haraka, recipients: number): Promise<void> {
+    assert.equal(await assertCheckSaysTheSame(haraka), recipients)
+    await haraka.stop()
+  }
+
   it('AUTH-41 [dane] enabled=false: a mismatch means nothing, nobody asks; dane-only holds all the same', async () => {
     const haraka = await withSettings(
       '[dane]',
@@ -285,7 +293,7 @@ describe('end to end: DANE switched', function () {
     assertDelivered(await sendTo(lab, haraka, 'disabled.test', { tlsa: [bad] }))
     assert.equal(await timesAsked(lab, '_25._tcp.mx1.disabled.test', 'TLSA'), 0)
     assertDeferred(await sendTo(lab, haraka, 'strict.test', { tlsa: [bad] }), /dane-no-match/)
-    await haraka.stop()
+    await compareAndStop(haraka, 2)
   })
 
   it('DNS-15 USE-17 VER-02 insecure_mx=ignore, digests=sha512, min_version=TLSv1.3', async () => {
@@ -321,7 +329,7 @@ describe('end to end: DANE switched', function () {
     assert.ok(outcome.kind === 'deferred')
     assert.match(outcome.reason, /tls-handshake-failed/)
     assertNothingLeaked(old)
-    await haraka.stop()
+    await compareAndStop(haraka, 4)
   })
 
   it('DNS-01 a validating resolver beyond loopback: not believed, said once, mail flows; listed: believed', async () => {
@@ -336,13 +344,13 @@ describe('end to end: DANE switched', function () {
     await said(wary, 'dns01.test', 'verdict=encrypted reason=no-policy')
     await wary.waitForLine('the warning', /WARN.*DNSSEC is NOT validated, so DANE is off/)
     assert.equal(wary.log().filter((line) => line.includes('NOT validated')).length, 1)
-    await wary.stop()
+    await compareAndStop(wary, 1)
 
     const trusting = await withSettings(...asked, 'trust_ad=listed')
     const held = await trusting.deliver(domain.recipient)
     assert.ok(held.kind === 'deferred')
     assert.match(held.reason, /dane-no-match/)
-    await trusting.stop()
+    await compareAndStop(trusting, 1)
   })
 
   it('DNS-01 blind_resolver=defer: mail waits for a resolver that validates; MTA-STS alone does not', async () => {
@@ -370,7 +378,7 @@ describe('end to end: DANE switched', function () {
     await haraka.restart()
     assert.equal((await haraka.deliver(domain.recipient)).kind, 'delivered')
     await said(haraka, domain.name, 'verdict=verified')
-    await haraka.stop()
+    await compareAndStop(haraka, 2)
   })
 })
 

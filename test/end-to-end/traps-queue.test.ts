@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { makeCertificate } from '../support/certificates'
 import { type Haraka, Lab, type Outcome, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { assertNothingLeaked, type Domain, makeDomain } from '../support/lab/world'
 
 const DANE_EE = [3, 1, 1] as const
@@ -59,6 +60,10 @@ describe('end to end: two workers', function () {
     await haraka.workersReady(readyBefore + 1)
     const then = await enforcingWorkers((seen) => [...seen].some((pid) => !first.has(pid)))
     assert.ok(!then.has(victim) && [...then].every((pid) => pid === survivor || !first.has(pid)))
+  })
+
+  it('the command says what each of these deliveries does', async () => {
+    assert.equal(await assertCheckSaysTheSame(haraka), 2)
   })
 })
 
@@ -126,5 +131,9 @@ describe('end to end: notifications', function () {
     assert.match(machine, /^Remote-MTA: dns; ?mx1\.ends\.test\r$/m)
     // What is not ASCII, or longer than a line may be, some reader will not show (RFC 5322 section 2.1.1).
     for (const line of text.split('\r\n')) assert.match(line, /^[\t\x20-\x7e]{0,998}$/)
+  })
+
+  it('the command says what each of these deliveries does, the notification’s own included', async () => {
+    assert.equal(await assertCheckSaysTheSame(haraka), 3)
   })
 })

@@ -6,11 +6,20 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { makeCertificate } from '../support/certificates'
 import { type Haraka, Lab, type Receiver, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab/beside'
 import type { ReceiverSettings } from '../support/lab/receiver'
 import { assertNothingLeaked, nextAddress } from '../support/lab/world'
 
 const DANE_EE = [3, 1, 1] as const
 const PORT = 2587
+
+/** Where the meddler sends mail, as the command is told. */
+const routes = Object.fromEntries(
+  ['good', 'bad', 'bogus', 'login'].map((name) => [
+    `to-${name}.test`,
+    ['--host', `mx.${name}.test`, '--port', String(PORT)],
+  ]),
+)
 
 describe('end to end: routes', function () {
   this.timeout(60_000)
@@ -195,5 +204,30 @@ describe('end to end: routes', function () {
       queries.filter((query) => !query.endsWith(' MX')),
       [],
     )
+  })
+
+  describe('beside each of these deliveries', function () {
+    this.timeout(180_000)
+    const except = {
+      'to-two.test': 'a list of hosts, and the command is told one',
+      'to-two-reversed.test': 'the same',
+      'to-lmtp.test': 'over LMTP',
+      'to-socket.test': 'over a socket',
+    }
+
+    it('the command says what the delivery does', async () => {
+      const all = {
+        ...routes,
+        'to-good-by-text.test': routes['to-good.test'] ?? [],
+        'to-nowhere.test': ['--host', 'mx.nowhere.test'],
+        'to-address.test': ['--host', literal, '--port', String(PORT)],
+      }
+      assert.equal(await assertCheckSaysTheSame(haraka, { except, routes: all }), 8)
+    })
+
+    it('AUTH-40 mode observe only watches', async () => {
+      const { recipients, hosts } = await assertObserveOnlyWatches(lab, haraka)
+      assert.ok(recipients > 10 && hosts > 5, `${recipients} recipients, ${hosts} hosts`)
+    })
   })
 })

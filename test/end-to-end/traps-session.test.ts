@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { type Fault, type Haraka, Lab, type Outcome, type Receiver, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab/beside'
 import type { ReceiverSettings } from '../support/lab/receiver'
 import { assertNothingLeaked, type Domain, makeDomain, nextAddress } from '../support/lab/world'
 
@@ -123,6 +124,23 @@ describe('end to end: the session behind the facade', function () {
     assert.deepEqual((await receiver.nextMessage()).to, ['a@three.test', 'c@three.test'])
     assert.equal(receiver.sessions.entries.length, 1)
   })
+
+  describe('beside each of these deliveries', function () {
+    this.timeout(180_000)
+
+    it('the command says what the delivery does', async () => {
+      assert.ok(
+        (await assertCheckSaysTheSame(haraka, {
+          routes: { 'auth.test': ['--host', 'mx.auth.test'] },
+        })) > 8,
+      )
+    })
+
+    it('AUTH-40 mode observe only watches', async () => {
+      const { recipients, hosts } = await assertObserveOnlyWatches(lab, haraka)
+      assert.ok(recipients > 8 && hosts > 8, `${recipients} recipients, ${hosts} hosts`)
+    })
+  })
 })
 
 describe('end to end: connections that break late', function () {
@@ -189,5 +207,22 @@ describe('end to end: connections that break late', function () {
       haraka.outcomes.entries.filter(({ kind }) => kind === 'deferred').length,
     )
     assert.ok(haraka.running)
+  })
+
+  it('the command cannot know it before, and says how far it came', async () => {
+    const beside = await lab.haraka({ port: 2526, plugins: ['tls-policy'] })
+    // A reset at once comes before Haraka has heard of the connection, or after it: that is a race.
+    const known = faults.filter((fault) => fault !== 'reset-on-connect')
+    for (const fault of known) {
+      for (const tlsa of [[DANE_EE], []]) {
+        const kind = tlsa.length > 0 ? 'strict' : 'lax'
+        const { recipient } = await makeDomain(lab, `${fault}-${kind}.test`, {
+          hosts: [{ fault, tlsa }],
+        })
+        await beside.deliver(recipient)
+      }
+    }
+    assert.equal(await assertCheckSaysTheSame(beside), 2 * known.length)
+    await beside.stop()
   })
 })

@@ -4,6 +4,7 @@ import { X509Certificate } from 'node:crypto'
 import { createClient } from 'redis'
 import { makeCertificate, makeKey, type TestCertificate } from '../support/certificates'
 import { type Haraka, Lab, type Outcome, type Receiver, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { assertNothingLeaked, type Domain, makeDomain, nextAddress } from '../support/lab/world'
 
 const DANE_EE = [3, 1, 1] as const
@@ -76,6 +77,7 @@ describe('end to end: hosts that Haraka would not use TLS with', function () {
         ['[outbound]', ...list().map((entry) => `no_tls_hosts[]=${entry}`)].join('\n'),
       )
       await assertOnlyPolicyUsesTls()
+      assert.equal(await assertCheckSaysTheSame(haraka), 2)
     })
   }
 
@@ -96,6 +98,9 @@ describe('end to end: hosts that Haraka would not use TLS with', function () {
     assert.deepEqual(await redis.keys('*'), [])
     await haraka.deliver(lax.recipient)
     assert.deepEqual(await redis.keys('*'), [`no_tls|${laxHost.address}`])
+
+    for (const host of [strictHost, laxHost]) host.fault = 'none'
+    assert.equal(await assertCheckSaysTheSame(haraka), 2)
   })
 })
 
@@ -131,6 +136,10 @@ describe('end to end: outbound.ini enable_tls=false', function () {
     const domain = await makeDomain(lab, 'lax.test', { hosts: [{}] })
     const outcome = await haraka.deliver(domain.recipient)
     assert.ok(outcome.kind === 'delivered' && !outcome.tls, JSON.stringify(outcome))
+  })
+
+  it('the command says what each of these deliveries does', async () => {
+    assert.equal(await assertCheckSaysTheSame(haraka), 2)
   })
 })
 
@@ -208,7 +217,19 @@ describe('end to end: client certificates and rejectUnauthorized of tls.ini', fu
       const { tls } = await receiver.sessions.waitFor('TLS', (session) => !!session.tls)
       assert.equal(tls?.clientFingerprint, shown ? fingerprint : undefined)
       assertNothingLeaked(receiver)
+      assert.equal(await assertCheckSaysTheSame(haraka), 1)
     })
+
+    if (!what.includes('rejectUnauthorized')) {
+      it(`XC-08 ${what}: to a host without a policy the certificate is ${shown ? 'shown' : 'kept'} as well`, async () => {
+        const address = await makeWorld(`lax-${index}.test`, (host) => `${host} TXT "no policy"`)
+        await start(tlsIni(address))
+        const outcome = await haraka.deliver(recipient)
+        assert.ok(outcome.kind === 'delivered' && outcome.tls, JSON.stringify(outcome))
+        const { tls } = await receiver.sessions.waitFor('TLS', (session) => !!session.tls)
+        assert.equal(tls?.clientFingerprint, shown ? fingerprint : undefined)
+      })
+    }
 
     it(`AUTH-02 ${what}: another key is refused as ever`, async () => {
       const other = makeCertificate({ subject: 'another key' })
@@ -218,6 +239,7 @@ describe('end to end: client certificates and rejectUnauthorized of tls.ini', fu
       assertDeferred(outcome, '4.7.5')
       assertNothingLeaked(receiver)
       assert.doesNotMatch(receiver.sessions.entries[0]?.secured ?? '', /MAIL FROM/)
+      assert.equal(await assertCheckSaysTheSame(haraka), 1)
     })
   }
 })
@@ -262,6 +284,7 @@ describe('end to end: hosts that the operator forces TLS on', function () {
     }
     await haraka.waitForLine('the verdict', /domain=forced-good\.test .*reason=operator-matched/)
     await haraka.waitForLine('the verdict', /domain=forced-dane\.test .*reason=dane-ee-matched/)
+    assert.equal(await assertCheckSaysTheSame(haraka), 4)
     await haraka.stop()
   })
 })

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { makeCertificate } from '../support/certificates'
 import { type Haraka, Lab, type Outcome, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab/beside'
 import { assertNothingLeaked, type Domain, makeDomain, nextAddress } from '../support/lab/world'
 
 const DANE_EE = [3, 1, 1] as const
@@ -91,6 +92,19 @@ describe('end to end: other plugins', function () {
     await haraka.queueHolds(3 * deeds.length)
     assert.ok(haraka.running)
   })
+
+  describe('beside each of these deliveries', function () {
+    this.timeout(180_000)
+
+    it('the command says what the delivery does', async () => {
+      assert.ok((await assertCheckSaysTheSame(haraka)) > 11)
+    })
+
+    it('AUTH-40 mode observe only watches', async () => {
+      const { recipients, hosts } = await assertObserveOnlyWatches(lab, haraka)
+      assert.ok(recipients > 11 && hosts > 7, `${recipients} recipients, ${hosts} hosts`)
+    })
+  })
 })
 
 describe('end to end: a decision that fails or does not come', function () {
@@ -175,6 +189,11 @@ describe('end to end: a decision that fails or does not come', function () {
     const contacted = receivers.map(({ sessions }) => sessions.entries.length > 0)
     assert.deepEqual(contacted, [true, false, false])
     assertNothingLeaked(...receivers)
+  })
+
+  it('the command says what each of these deliveries does', async () => {
+    const except = { 'poison.test': 'our own code throws, which the command does not see' }
+    assert.equal(await assertCheckSaysTheSame(haraka, { except }), 3)
   })
 
   it('XC-03 the decision never comes: deferred with 4.3.5', async () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { makeCertificate } from '../support/certificates'
 import { type Fault, type Haraka, harakaVersions, Lab, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab/beside'
 import { assertNothingLeaked, makeDomain } from '../support/lab/world'
 
 const DANE_EE = [3, 1, 1] as const
@@ -131,6 +132,21 @@ for (const version of harakaVersions) {
       const deferred = haraka.outcomes.entries.filter(({ kind }) => kind === 'deferred')
       await haraka.queueHolds(deferred.length)
       assert.ok(haraka.running)
+    })
+
+    describe('beside each of these deliveries', function () {
+      this.timeout(180_000)
+      const except = { 'poison.test': 'our own code throws, which only a delivery sees' }
+
+      it('the command says what the delivery does', async () => {
+        const routes = { 'routes.test': ['--host', 'mx1.mismatch.test'] }
+        assert.ok((await assertCheckSaysTheSame(haraka, { except, routes })) > 18)
+      })
+
+      it('AUTH-40 mode observe only watches', async () => {
+        const { recipients, hosts } = await assertObserveOnlyWatches(lab, haraka, { except })
+        assert.ok(recipients > 18 && hosts > 10, `${recipients} recipients, ${hosts} hosts`)
+      })
     })
   })
 }

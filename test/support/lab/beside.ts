@@ -143,7 +143,9 @@ function differenceOf(
     if (goesTo) return toldOfMail.includes(goesTo.address ?? '') ? undefined : 'the end'
     if (delivery !== outcome.kind) return 'the end'
     const reasons = said.map((each) => each.reason)
-    return reasons.length === 0 || (reason !== null && reasons.includes(reason))
+    // A session that was verified and then lost: the deferral has more to say than the line at its beginning.
+    const isTold = reason !== null && outcome.reason.includes(` ${reason}: `)
+    return reasons.length === 0 || isTold || (reason !== null && reasons.includes(reason))
       ? undefined
       : 'the reason'
   }
