@@ -49,11 +49,15 @@ export interface PlanOptions {
 /** Next-hop domains and routes whose facts are kept in each worker. */
 const MOST_KEPT = 10_000
 
+/** Small letters, digits and hyphens, and no A-label to be checked: most domains, and a tenth of a decision is saved. */
+const ALREADY_ASCII = /^(?:(?!xn--)[a-z0-9-]+\.)+[a-z]+$/
+
 /**
  * The A-label form in which a domain is asked for, compared and logged (RFC 5890 §2.3.2.1).
  * @returns undefined where it is no host name at all.
  */
 export function nextHopDomain(domain: string): string | undefined {
+  if (ALREADY_ASCII.test(domain)) return domain
   const ascii = domainToASCII(domain).replace(/\.$/, '').toLowerCase()
   return ascii === '' ? undefined : ascii
 }
