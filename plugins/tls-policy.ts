@@ -13,7 +13,13 @@ import type { Control } from './haraka/control'
 import { findSeam } from './haraka/seam'
 import { createContextSource } from './haraka/tls-context'
 import type { ContextSettings } from './haraka/tls-context'
-import type { HarakaPlugin, HMailItem, OutboundTls, TlsSocketModule } from './haraka/types'
+import type {
+  HarakaDomain,
+  HarakaPlugin,
+  HMailItem,
+  OutboundTls,
+  TlsSocketModule,
+} from './haraka/types'
 import { logLine } from './observe/log-line'
 import { createMetricsService } from './observe/metrics-http'
 import type { HttpApp, MetricsService } from './observe/metrics-http'
@@ -50,8 +56,9 @@ const DECISION_GRACE_SECONDS = 5
 export function register(this: HarakaPlugin): void {
   const seam = findSeam((module) => this.haraka_require(module))
   const onChange = () => {
-    loaded = reload(this, outbound, loaded, onChange)
-    running?.settingsChanged()
+    const before = loaded
+    loaded = reload(this, outbound, before, onChange)
+    if (loaded !== before) running?.settingsChanged()
   }
   // Modules are asked for once: Haraka's way to them costs more than a decision.
   const outbound = this.haraka_require('outbound/config') as OutboundModule
@@ -199,11 +206,13 @@ export function tell_verdict(
 export function look_ahead(
   this: HarakaPlugin,
   next: () => void,
-  connection: { readonly transaction?: { readonly rcpt_to: readonly { readonly host: string }[] } },
+  connection: {
+    readonly transaction?: { readonly rcpt_to: readonly { readonly host: HarakaDomain }[] }
+  },
 ): void {
   // Where a plugin may route mail elsewhere, the recipient's domain may be nobody's business (RFC 8461 section 3.4).
   if (running && !running.mayBeRouted()) {
-    running.lookAhead(connection.transaction?.rcpt_to.map(({ host }) => host) ?? [])
+    running.lookAhead(connection.transaction?.rcpt_to.map(({ host }) => String(host)) ?? [])
   }
   next()
 }

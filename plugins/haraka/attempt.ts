@@ -141,9 +141,14 @@ export function describeToRecipients(
   }
 }
 
+/** The recipients' domain, as in their addresses. */
+export function domainOf({ todo }: Pick<HMailItem, 'todo'>): string {
+  return String(todo.domain)
+}
+
 /** One line, ASCII. */
 export function inPlainWords(hmail: HMailItem, reason: ReasonCode): string {
-  return ascii(plainWords(reason, hmail.todo.domain))
+  return ascii(plainWords(reason, domainOf(hmail)))
 }
 
 function shortened(text: string): string {

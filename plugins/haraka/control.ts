@@ -10,6 +10,7 @@ import type { Planner, Treatment } from '../delivery/planner'
 import type { Plan, PlannedHost, PlanReason, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import {
+  domainOf,
   errorText,
   isLastTry,
   leavesAHostOut,
@@ -89,7 +90,7 @@ export function createControl(options: ControlOptions): Control {
     hmail: HMailItem,
     original: (retval: number, mx: unknown) => unknown,
   ): Promise<void> {
-    const { domain } = hmail.todo
+    const domain = domainOf(hmail)
     switch (isAddressLiteral(domain) ? 'off' : options.treatment(domain)) {
       case 'off':
         attempts.set(hmail, { kind: 'untouched' })
@@ -115,7 +116,7 @@ export function createControl(options: ControlOptions): Control {
   function lookedAt(hmail: HMailItem, plan: Promise<Plan>): Promise<Plan> {
     const refused = (reason: PlanReason, detail: string) => {
       report(hmail, {
-        domain: hmail.todo.domain,
+        domain: domainOf(hmail),
         policy: 'none',
         require: 'refuse',
         verdict: 'refused',
@@ -187,7 +188,7 @@ export function createControl(options: ControlOptions): Control {
     }
     const routes = await Promise.all(named.map((mx) => planEntry(hmail, mx)))
     const plans = routes.flatMap(({ plan }) => (plan ? [plan] : []))
-    const attempt = plannedAttempt(hmail, hmail.todo.domain, plans, false, original)
+    const attempt = plannedAttempt(hmail, domainOf(hmail), plans, false, original)
     const list = routes.flatMap(({ mx, plan, mark }) => {
       if (mark) return [marked(mx, mark)]
       if (plan?.outcome.kind !== 'hosts') return []
@@ -369,7 +370,7 @@ export function createControl(options: ControlOptions): Control {
     let plan: Plan
     try {
       plan = await inTime(
-        planner.planForDomain(hmail.todo.domain, { recheck: true }),
+        planner.planForDomain(domainOf(hmail), { recheck: true }),
         options.decisionTimeoutMs(),
       )
     } catch (err: unknown) {

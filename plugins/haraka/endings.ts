@@ -7,6 +7,7 @@ import type { LogFields } from '../observe/log-line'
 import {
   ascii,
   describeToRecipients,
+  domainOf,
   errorText,
   explain,
   inPlainWords,
@@ -60,7 +61,7 @@ export function createEndings({ report, undecide }: EndingsOptions): Endings {
     }[reason]
     describeToRecipients(hmail, { reason, text: ascii(text) }, 5)
     report(hmail, {
-      domain: hmail.todo.domain,
+      domain: domainOf(hmail),
       policy: 'none',
       require: 'refuse',
       verdict: 'refused',
@@ -84,7 +85,7 @@ export function createEndings({ report, undecide }: EndingsOptions): Endings {
       () => hmail.temp_fail(text),
       () => {
         report(hmail, {
-          domain: hmail.todo.domain,
+          domain: domainOf(hmail),
           policy: 'none',
           require: 'refuse',
           verdict: 'refused',

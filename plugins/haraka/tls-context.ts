@@ -25,7 +25,7 @@ export interface ContextSource {
   withSharedContext(options: unknown): unknown
 }
 
-/** Contexts for Haraka's own sessions: one for each state of tls.ini, and one more where force_tls_hosts are met. */
+/** Contexts for Haraka's own sessions: it has one set of options, and one more where force_tls_hosts are met. */
 const MOST_OF_HARAKAS = 4
 /** What differs from session to session and is no part of a context. */
 const OF_THE_SESSION = 'servername'

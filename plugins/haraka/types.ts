@@ -34,8 +34,13 @@ export interface Recipient {
 
 type Log = (...parts: unknown[]) => void
 
+/** As text: in Haraka 3.2 the host of an address is a function that behaves like a string nearly everywhere, but is none. */
+export interface HarakaDomain {
+  toString(): string
+}
+
 export interface HMailItem {
-  readonly todo: { readonly domain: string; readonly rcpt_to: Recipient[] }
+  readonly todo: { readonly domain: HarakaDomain; readonly rcpt_to: Recipient[] }
   readonly cfg: { readonly temp_fail_intervals: readonly number[] }
   num_failures: number
   force_tls?: boolean

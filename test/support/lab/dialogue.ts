@@ -1,6 +1,5 @@
 /** The receiver's side of one SMTP session (RFC 5321, RFC 3207): replies to commands, and plants the faults. */
 import type { Socket } from 'node:net'
-import { randomBytes } from 'node:crypto'
 import type { Fault } from './faults'
 
 export interface Envelope {
@@ -192,7 +191,7 @@ export class Dialogue {
       'garbage-handshake': () => {
         this.#deaf = true
         this.#socket.write(ready)
-        this.#socket.once('data', () => this.#socket.write(randomBytes(256)))
+        this.#socket.once('data', () => this.#socket.write('garbage '.repeat(32)))
       },
     }
     const fault = faults[this.#fault]
