@@ -1,22 +1,27 @@
 /**
  * `npm test`: everything there is. Installs the Debian packages that real parts need where it may, builds, then runs unit and
  * integration tests under each supported Node, first this one, then all others side by side, and the end-to-end tests under
- * this one. Closes with one line of totals.
+ * this one, those that mostly wait beside the others. Closes with one line of totals.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { installMissingPackages, searchPath } from './debian-packages'
 import { nodesForTests } from './test-tools'
 import type { NodeForTests } from './test-tools'
 
 const root = join(__dirname, '..')
 const UNIT_AND_INTEGRATION = ['test/unit/**/*.test.ts', 'test/integration/**/*.test.ts']
-const END_TO_END = ['test/end-to-end/**/*.test.ts']
+/** Haraka looks at a changed file five seconds later: it costs much time and little of the processor's. */
+const MOSTLY_WAITING = 'test/end-to-end/reload.test.ts'
+const END_TO_END = ['test/end-to-end/**/*.test.ts', '--ignore', MOSTLY_WAITING]
 /** Milliseconds after which one run of mocha counts as hanging; a run takes a few minutes. */
 const PATIENCE = 1_200_000
+/** And in which it must have said its last word. */
+const PATIENCE_AFTER = 5000
 
 interface RunOptions {
   readonly env?: NodeJS.ProcessEnv
@@ -54,7 +59,12 @@ async function run(
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (text: string) => (said += text))
   }
-  const [status] = (await once(child, 'close')) as [number | null]
+  const closed = once(child, 'close').catch(() => undefined)
+  const [status] = (await once(child, 'exit')) as [number | null]
+  // What a run that was ended has left running may hold its end of the pipes for ever.
+  await Promise.race([closed, sleep(PATIENCE_AFTER, undefined, { ref: false })])
+  child.stdout?.destroy()
+  child.stderr?.destroy()
   if (shows === 'at its end') console.log(`\n== ${title}\n${said}`)
   return status
 }
@@ -85,9 +95,10 @@ async function main(): Promise<number> {
   const kind = 'unit and integration'
   const runs = [
     await mocha(kind, running, UNIT_AND_INTEGRATION),
-    ...(await Promise.all(
-      others.map((node) => mocha(kind, node, UNIT_AND_INTEGRATION, 'at its end')),
-    )),
+    ...(await Promise.all([
+      ...others.map((node) => mocha(kind, node, UNIT_AND_INTEGRATION, 'at its end')),
+      mocha('end to end, what mostly waits', running, [MOSTLY_WAITING], 'at its end'),
+    ])),
     await mocha('end to end', running, END_TO_END),
   ]
   const passed = runs.reduce((sum, totals) => sum + totals.passed, 0)

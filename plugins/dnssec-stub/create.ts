@@ -30,8 +30,8 @@ export interface ResolverOptions {
   readonly deadlineMs?: number
   /** Default: the root alone. */
   readonly selfTest?: SelfTestNames
-  /** Between two self-tests while all is well, milliseconds; default an hour. */
-  readonly selfTestIntervalMs?: () => number
+  /** Between two self-tests while all is well, milliseconds, or what says so after each of them; default an hour. */
+  readonly selfTestIntervalMs?: number | (() => number)
   /** Told of the first self-test's result and of each change of state. */
   readonly onHealth?: (health: Health, before: Health | undefined) => void
   /** Default 5000. */

@@ -49,8 +49,8 @@ export interface Timers {
 
 export interface MonitorOptions {
   readonly timers: Timers
-  /** Between tests while all is well; milliseconds, asked after each test. */
-  readonly intervalMs?: () => number
+  /** Between tests while all is well; milliseconds, or what says so after each test. */
+  readonly intervalMs?: number | (() => number)
   /** Until the next test after a bad one: the resolver may only have started later than we. */
   readonly retryMs?: number
   /** Told of the first result and of each change of state. */
@@ -70,7 +70,7 @@ const RETRY_MS = 60_000
 
 /** Runs a self-test at once and then for ever, until stopped. */
 export function monitor(test: () => Promise<Health>, options: MonitorOptions): Monitor {
-  const { timers, intervalMs = () => HOUR_MS, retryMs = RETRY_MS, onChange } = options
+  const { timers, intervalMs = HOUR_MS, retryMs = RETRY_MS, onChange } = options
   let latest: Health | undefined
   let underWay: Promise<Health> | undefined
   let timer: unknown
@@ -85,6 +85,15 @@ export function monitor(test: () => Promise<Health>, options: MonitorOptions): M
     }
   }
 
+  const interval = (): number => {
+    if (typeof intervalMs === 'number') return intervalMs
+    try {
+      return intervalMs()
+    } catch {
+      return HOUR_MS
+    }
+  }
+
   const run = async (): Promise<Health> => {
     const health = await outcomeOf(test)
     underWay = undefined
@@ -92,8 +101,7 @@ export function monitor(test: () => Promise<Health>, options: MonitorOptions): M
     const before = latest
     latest = health
     timers.clear(timer)
-    const pause = health.state === 'validating' ? intervalMs() : retryMs
-    timer = timers.set(() => void check(), pause)
+    timer = timers.set(() => void check(), health.state === 'validating' ? interval() : retryMs)
     if (before?.state !== health.state) tell(health, before)
     return health
   }

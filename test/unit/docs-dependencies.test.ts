@@ -10,7 +10,7 @@ describe('docs/architecture.md', () => {
       dependencies: Readonly<Record<string, string>>
     }
     const [, table = ''] = /At run time:\n\n([^]*?)\n\n/.exec(read('docs/architecture.md')) ?? []
-    const named = [...table.matchAll(/^\| `([^`]+)` +\| +\S/gm)].map(([, name]) => name)
+    const named = [...table.matchAll(/^\| `([^`]+)` +\| +[^\s|]/gm)].map(([, name]) => name)
     assert.deepEqual(named.sort(), Object.keys(dependencies).sort())
   })
 })

@@ -144,7 +144,7 @@ function differenceOf(
     if (delivery !== outcome.kind) return 'the end'
     const reasons = said.map((each) => each.reason)
     // A session that was verified and then lost: the deferral has more to say than the line at its beginning.
-    const isTold = reason !== null && outcome.reason.includes(` ${reason}: `)
+    const isTold = reason === 'tls-lost' && outcome.reason.includes(' tls-lost: ')
     return reasons.length === 0 || isTold || (reason !== null && reasons.includes(reason))
       ? undefined
       : 'the reason'

@@ -119,6 +119,32 @@ describe('dnssec-stub self-test', () => {
       assert.equal(clock.due.size, 0)
     })
 
+    it('as often as it is told to, which may change, and hourly where that cannot be said', async () => {
+      const clock = fakeTimers()
+      let interval: () => number = () => 3_600_000
+      const watch = monitor(() => Promise.resolve(good), {
+        timers: clock.timers,
+        intervalMs: () => interval(),
+      })
+      await watch.check()
+      // Whoever has changed it asks for a test.
+      interval = () => 5000
+      await watch.check()
+      assert.equal(clock.fire(), 5000)
+      interval = () => assert.fail('no settings')
+      await watch.check()
+      assert.equal(clock.fire(), 3_600_000)
+      watch.stop()
+      const fixed = monitor(() => Promise.resolve(good), {
+        timers: clock.timers,
+        intervalMs: 7000,
+      })
+      await fixed.check()
+      await watch.check()
+      assert.equal(clock.fire(), 7000)
+      fixed.stop()
+    })
+
     it('a test that throws, or an ear that throws, is no end', async () => {
       const clock = fakeTimers()
       const watch = monitor(() => Promise.reject(new Error('broken')), {

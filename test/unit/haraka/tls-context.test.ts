@@ -78,7 +78,7 @@ describe('contexts of sessions that Haraka holds by itself', () => {
     assert.notEqual(contextOf({ minVersion: 'TLSv1.2' }), first)
   })
 
-  it('of as many sets of options as tls.ini may have had, the last ones', () => {
+  it('of a few sets of options, the last ones', () => {
     const contexts = source()
     const contextOf = (ca: string) =>
       (contexts.withSharedContext({ ca }) as ConnectionOptions).secureContext
