@@ -2,8 +2,8 @@
  * `delivery`: what a message costs a real Haraka over STARTTLS to the same local receiver, warm, plain and with the plugin. CPU is
  * that of the Haraka process alone, inbound side included; it is the figure that counts, rates suffer with the machine. Plain
  * Haraka runs twice, as two processes: how far apart these are is what the machine blurs. What it does to a process from one
- * second to the next is more than the plugin costs, so all take turns, some at each second, and always in the same order: who
- * comes again soon finds the processor's caches warm. And as two processes that do the same may differ for as long as they
+ * second to the next is more than the plugin costs, so all take short turns, and always in the same order: who comes again
+ * soon finds the processor's caches warm. And as two processes that do the same may differ for as long as they
  * live, all are begun anew.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
