@@ -7,6 +7,7 @@ import type { PoliciesReport } from '../../plugins/cli/policies'
 import { makeCertificate } from '../support/certificates'
 import { type Ran, runCommand, runCommandIn } from '../support/cli'
 import { type Haraka, Lab, policyText, type PolicyHost, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { assertNothingLeaked, makeDomain } from '../support/lab/world'
 
 const POLICY_HOST = '198.51.100.80'
@@ -174,6 +175,10 @@ describe('end to end: the command', function () {
         assert.equal((await haraka.deliver(domain.recipient)).kind, 'delivered')
       }
       assert.equal(requests(), 2)
+    })
+
+    it('check says what the delivery does with what is kept, and without', async () => {
+      assert.equal(await assertCheckSaysTheSame(haraka), 2)
     })
   })
 

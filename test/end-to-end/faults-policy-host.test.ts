@@ -6,10 +6,12 @@ import { gzipSync } from 'node:zlib'
 import { makeCertificate, type TestCertificate } from '../support/certificates'
 import { fault, wordsOf } from '../support/faults-page'
 import { type Haraka, Lab, type PolicyAnswer, policyText } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { FaultsWorld } from '../support/lab/faults-world'
 
 const MINUTE = 60_000
 const DAY = 86_400_000
+const KNOWN = 'known-time.test'
 
 describe('end to end: faults of policy hosts and of the clock', function () {
   this.timeout(60_000)
@@ -128,8 +130,6 @@ describe('end to end: faults of policy hosts and of the clock', function () {
   })
 
   describe('the clock', () => {
-    const KNOWN = 'known-time.test'
-
     before(async () => {
       await setClock(0)
       await world.domains([KNOWN])
@@ -152,6 +152,20 @@ describe('end to end: faults of policy hosts and of the clock', function () {
       await setClock(0)
       await world.holds(haraka, KNOWN)
       await world.nothingLost(haraka)
+    })
+  })
+
+  describe('beside each of these deliveries', () => {
+    it('the command says what the delivery does', async () => {
+      await setClock(2 * MINUTE)
+      assert.equal(await assertCheckSaysTheSame(haraka), 15)
+    })
+
+    it('also when the clock is wrong', async () => {
+      for (const days of [-300, 6, 3_000]) {
+        await setClock(days * DAY)
+        assert.equal(await assertCheckSaysTheSame(haraka, { only: [KNOWN] }), 1)
+      }
     })
   })
 })

@@ -10,6 +10,7 @@ import { getdnsModule } from '../support/dns-getdns'
 import { type Haraka, Lab, type Outcome, tlsaLine } from '../support/lab'
 import type { Validator } from '../support/lab/dns'
 import { makeCertificate } from '../support/certificates'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { assertNothingLeaked, makeDomain } from '../support/lab/world'
 
 const RESOLVER = '192.0.2.62'
@@ -120,4 +121,8 @@ describe('end to end: getdns', function () {
       assert.ok(haraka.running)
     })
   }
+
+  it('the command says what each of these deliveries does', async () => {
+    assert.equal(await assertCheckSaysTheSame(haraka), 7)
+  })
 })

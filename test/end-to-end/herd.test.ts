@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Haraka, Lab, type PolicyAnswer, type PolicyHost, policyText } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { assertNothingLeaked, type Domain, makeDomain } from '../support/lab/world'
 
 const POLICY_HOST = '198.51.100.80'
@@ -136,6 +137,7 @@ describe('end to end: a herd', function () {
       assertNothingLeaked(...domain.hosts)
       assert.equal(requests(name), 1)
       assert.equal(questions(name), 1)
+      for (const haraka of harakas) assert.equal(await assertCheckSaysTheSame(haraka), 1)
     })
   }
 
@@ -161,6 +163,7 @@ describe('end to end: a herd', function () {
       assert.ok(Date.now() - killed < LEASE + BUSY)
       assertVerified(haraka, name, sent)
       assert.equal(requests(name), 2)
+      assert.equal(await assertCheckSaysTheSame(haraka), 1)
     })
   }
 })

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { type Haraka, Lab, type PolicyHost, policyText } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { type Domain, makeDomain } from '../support/lab/world'
 
 const POLICY_HOST = '198.51.100.81'
@@ -112,5 +113,13 @@ describe('end to end: looking ahead', function () {
     })
     await routing.send({ from: 'sender@sender.test', to: [recipient] })
     assert.deepEqual(await asked('routed.test'), [])
+    await routing.configure('outbound.ini', '')
+    assert.equal((await routing.outcome(recipient)).kind, 'delivered')
+    assert.equal(await assertCheckSaysTheSame(routing), 1)
+  })
+
+  it('the command says what the delivery does', async () => {
+    await hold(false)
+    assert.equal(await assertCheckSaysTheSame(haraka, { only: ['ahead.test', 'refused.test'] }), 2)
   })
 })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { makeCertificate } from '../support/certificates'
 import { type Haraka, type HarakaSettings, harakaVersions, Lab, policyText } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { type Domain, makeDomain } from '../support/lab/world'
 
 const LISTEN = '127.0.0.1:8080'
@@ -118,6 +119,7 @@ describe('end to end: metrics', function () {
         assert.equal(sum(samples, 'resolver_state', 'state="validating"'), 1)
         assert.equal(sum(samples, 'sts_policies', 'mode="enforce"'), 1)
         assert.equal(sum(samples, 'sts_policies_expiring'), 0)
+        assert.equal(await assertCheckSaysTheSame(haraka), 4)
       } finally {
         await haraka.stop()
       }

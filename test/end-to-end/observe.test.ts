@@ -4,7 +4,9 @@
  */
 import assert from 'node:assert/strict'
 import { makeCertificate } from '../support/certificates'
+import { runCommand } from '../support/cli'
 import { type Fault, Lab, type PolicyHost, policyText, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { assertSame, type Pair, startPair } from '../support/lab/comparison'
 import { type HostSettings, makeDomain, nextAddress } from '../support/lab/world'
 
@@ -218,6 +220,12 @@ describe('end to end: mode observe', function () {
         [],
       )
     })
+
+    it('the command says what each of these deliveries does', async function () {
+      this.timeout(180_000)
+      const routes = { 'routed.test': ['--host', 'mx1.dane-mismatch.test'] }
+      assert.ok((await assertCheckSaysTheSame(pair.haraka, { routes })) > 30)
+    })
   })
 
   describe('for one destination', () => {
@@ -254,6 +262,7 @@ describe('end to end: mode observe', function () {
       await observed(pair, below.name, 'verdict=refused reason=starttls-not-offered')
       await observed(pair, sts.name, 'verdict=refused reason=pkix-untrusted')
       assert.equal((await pair.haraka.deliver(bad.recipient)).kind, 'deferred')
+      assert.equal(await assertCheckSaysTheSame(pair.haraka), 4)
     })
   })
 
@@ -280,6 +289,7 @@ describe('end to end: mode observe', function () {
       await assertSame(pair, ['u@older.test'], [receiver])
       const said = 'verdict=refused reason=tls-handshake-failed'
       await observed(pair, 'older.test', said, 'mx.older.test')
+      assert.equal(await assertCheckSaysTheSame(pair.haraka), 1)
     })
   })
 
@@ -295,6 +305,10 @@ describe('end to end: mode observe', function () {
         await observed(pair, name, 'verdict=refused reason=decision-failed', '')
       }
       assert.ok(pair.haraka.running)
+      // It cannot look any more than the plugin can, and says why.
+      const checked = await runCommand(pair.haraka.folder, 'check', domain.recipient)
+      assert.equal(checked.code, 78)
+      assert.match(checked.stderr, /backend getdns needs the npm package getdns/)
     })
   })
 })

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { makeCertificate } from '../support/certificates'
 import { type Fault, type Haraka, Lab, type Outcome, tlsaLine } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { assertSame, type Pair, startPair } from '../support/lab/comparison'
 import { type HostSettings, makeDomain, nextAddress } from '../support/lab/world'
 
@@ -65,6 +66,11 @@ for (const [version, faults] of [
         await assertSame(pair, [two.recipient], two.hosts)
       })
     }
+
+    it('the command says what each of these deliveries does', async function () {
+      this.timeout(240_000)
+      assert.ok((await assertCheckSaysTheSame(pair.haraka)) >= 2 * faults.length)
+    })
   })
 }
 
@@ -246,5 +252,10 @@ describe('end to end: hosts and addresses without a policy', function () {
       receiver.messages.entries.map((message) => message.to),
       [['u@first.test']],
     )
+  })
+
+  it('the command says what each of these deliveries does', async function () {
+    this.timeout(240_000)
+    assert.ok((await assertCheckSaysTheSame(pair.haraka)) > 12)
   })
 })

@@ -1,7 +1,9 @@
 /** `npm start`, as a newcomer meets it; and the package, as an operator installs it. */
 import assert from 'node:assert/strict'
 import { join, resolve } from 'node:path'
+import { runCommand } from '../support/cli'
 import { Lab, submit } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { Daemon } from '../support/lab/daemon'
 
 describe('the relay of npm start', function () {
@@ -33,6 +35,9 @@ describe('the relay of npm start', function () {
     const mail = { from: 'you@sender.test', to: ['someone@good.test'] }
     await submit(mail, { host: '127.0.0.1', port: 2525 })
     assert.equal((await receiver.nextMessage()).tls, true)
+    const folder = join(lab.folder, 'relay')
+    const checked = await runCommand(folder, 'check', 'someone@good.test', '--connect')
+    assert.match(checked.stdout, /^Would be delivered, not verified$/m)
   })
 
   it('has no complaint', () => {
@@ -64,6 +69,7 @@ describe('the package', function () {
         'the line of the decision',
         /tls-policy.*domain=good\.test.*verdict=/,
       )
+      assert.equal(await assertCheckSaysTheSame(haraka), 1)
     } finally {
       await lab.stop()
     }
