@@ -5,17 +5,10 @@
  * sees. Hence the look at its meta pages before it is opened, and the look at its size before each use: LMDB itself never
  * makes a file smaller.
  */
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, renameSync, rmSync } from 'node:fs'
 import { type Database, open, type RootDatabase } from 'lmdb'
+import { whyBroken } from './lmdb-meta'
+import { assertRoomToBegin, makeRoom, octetsFreeAt } from './lmdb-room'
 import { inWords } from './outcome'
 
 export interface LmdbFile {
@@ -32,8 +25,11 @@ export interface LmdbFile {
   readonly changes: Database<string, number>
   /** On a file system that takes no writes, or a file that is not ours to write. */
   readonly readOnly: boolean
+  /** Within a transaction, before it writes. @throws Error where there is no room for so many octets */
+  makeRoom(octets: number): void
   /** Whether somebody has cut the file since it was opened: it must never be touched again, not even to close it. */
   isCut(): boolean
+  close(): Promise<void>
 }
 
 export type LmdbOpened =
@@ -45,19 +41,6 @@ export type LmdbOpened =
     }
   | { readonly ok: false; readonly detail: string }
 
-/** Where things are in a meta page of lmdb-js (its data format 2), in octets from the start of the page. */
-const META = {
-  magic: 24,
-  version: 28,
-  pageSize: 48,
-  lastPage: 144,
-  transaction: 152,
-  length: 160,
-} as const
-const MAGIC = 0xbeefc0de
-/** lmdb-js does not survive opening another one. */
-const DATA_VERSION = 2
-const PAGE_SIZES: readonly number[] = [4096, 8192, 16_384, 32_768, 65_536]
 /** Octets of address space to begin with; LMDB grows it. */
 const MAP_SIZE = 16_777_216
 
@@ -68,8 +51,10 @@ export function openLmdb(path: string): LmdbOpened {
     return replace(path, broken)
   } catch (error) {
     const detail = inWords(error)
-    // What is no database, or one of another format, is moved aside; what cannot be reached is left alone.
-    if (isRefusal(error)) return openToRead(path, detail)
+    // What is no database, or one of another format, is moved aside; what cannot be reached or written is left alone.
+    if (isRefusal(error) || (isFull(error) && existsSync(`${path}-lock`))) {
+      return openToRead(path, detail)
+    }
     if (!/MDB_(?:INVALID|CORRUPTED|VERSION_MISMATCH|PAGE_NOTFOUND|BAD_TXN|PANIC)/.test(detail)) {
       return { ok: false, detail: `${path}: ${detail}` }
     }
@@ -79,6 +64,10 @@ export function openLmdb(path: string): LmdbOpened {
 
 function isRefusal(error: unknown): boolean {
   return /read-only file system|permission denied|EROFS|EACCES/i.test(inWords(error))
+}
+
+function isFull(error: unknown): boolean {
+  return /ENOSPC|EDQUOT|EFBIG/.test(inWords(error))
 }
 
 /** What is known must hold also where nothing can be added to it. */
@@ -111,6 +100,7 @@ function replace(path: string, broken: string): LmdbOpened {
 }
 
 function openFile(path: string, readOnly = false): LmdbFile {
+  if (!readOnly) assertRoomToBegin(path)
   const root = open<string, string>({
     path,
     noSubdir: true,
@@ -123,25 +113,34 @@ function openFile(path: string, readOnly = false): LmdbFile {
     // With it, a failed commit also rejects a promise that nobody can get hold of, which would end the process.
     eventTurnBatching: false,
   })
-  const room = <K extends string | number>(name: string) =>
+  const table = <K extends string | number>(name: string) =>
     root.openDB<string, K>({ name, encoding: 'string' })
+  // Kept open: what its name stands for later may be another file.
+  const descriptor = openSync(path, readOnly ? 'r' : 'r+')
+  const isCut = watchSize(descriptor)
   return {
     root,
-    policies: room<string>('policies'),
-    notes: room<string>('notes'),
-    used: room<string>('used'),
-    leases: room<string>('leases'),
-    agenda: room<string>('agenda'),
-    planned: room<string>('planned'),
-    changes: room<number>('changes'),
+    policies: table<string>('policies'),
+    notes: table<string>('notes'),
+    used: table<string>('used'),
+    leases: table<string>('leases'),
+    agenda: table<string>('agenda'),
+    planned: table<string>('planned'),
+    changes: table<number>('changes'),
     readOnly,
-    isCut: watchSize(path),
+    makeRoom(octets) {
+      if (isCut()) throw new Error('the file was cut short')
+      makeRoom(descriptor, octets, octetsFreeAt(path))
+    },
+    isCut,
+    async close() {
+      if (!isCut()) await root.close()
+      closeSync(descriptor)
+    },
   }
 }
 
-/** The file is kept open for this: what its name stands for later may be another one. */
-function watchSize(path: string): () => boolean {
-  const descriptor = openSync(path, 'r')
+function watchSize(descriptor: number): () => boolean {
   let largest = 0
   let cut = false
   return () => {
@@ -149,61 +148,6 @@ function watchSize(path: string): () => boolean {
     const { size } = fstatSync(descriptor)
     cut = size < largest
     largest = Math.max(largest, size)
-    if (cut) closeSync(descriptor)
     return cut
-  }
-}
-
-/**
- * Runs a transaction; all its writes must be the synchronous ones.
- * @returns what it returned, once it is on disk; rejects with the reason when it could not be written
- */
-export async function transact<T>(file: LmdbFile, act: () => T): Promise<T> {
-  try {
-    return await file.root.transaction(act)
-  } catch (error) {
-    // A failed commit carries its reason as a promise that is about to be rejected.
-    if (error instanceof Error && 'commitError' in error) await error.commitError
-    throw error
-  }
-}
-
-/** @returns what is wrong with an existing file, as far as its size and meta pages tell */
-function whyBroken(path: string): string | undefined {
-  // An empty file is what LMDB itself begins with.
-  if (!existsSync(path) || statSync(path).size === 0) return undefined
-  const first = readMeta(path, 0)
-  const second = first === undefined ? undefined : readMeta(path, first.pageSize)
-  // Both are written when the file is made; after that, each transaction overwrites the older one.
-  if (first === undefined || second === undefined) return 'it is no LMDB file of ours'
-  const newest = first.transaction < second.transaction ? second : first
-  // Only now: another worker may be writing, and the file has grown before a meta page says so.
-  const { size } = statSync(path)
-  const needed = (newest.lastPage + 1) * newest.pageSize
-  return size < needed ? `it is cut short: ${size} octets of ${needed}` : undefined
-}
-
-interface Meta {
-  readonly pageSize: number
-  readonly lastPage: number
-  readonly transaction: bigint
-}
-
-function readMeta(path: string, offset: number): Meta | undefined {
-  const descriptor = openSync(path, 'r')
-  try {
-    const page = Buffer.alloc(META.length)
-    if (readSync(descriptor, page, 0, META.length, offset) < META.length) return undefined
-    if (page.readUInt32LE(META.magic) !== MAGIC) return undefined
-    if (page.readUInt32LE(META.version) !== DATA_VERSION) return undefined
-    const pageSize = page.readUInt32LE(META.pageSize)
-    if (!PAGE_SIZES.includes(pageSize)) return undefined
-    return {
-      pageSize,
-      lastPage: Number(page.readBigUInt64LE(META.lastPage)),
-      transaction: page.readBigUInt64LE(META.transaction),
-    }
-  } finally {
-    closeSync(descriptor)
   }
 }

@@ -24,6 +24,8 @@ const STEP = 1_000
 const STEADY = 300_000
 /** Entries that one step looks at: about a millisecond. */
 const ENTRIES = 500
+/** Of them, what one transaction removes: each may be on four pages that no other is on. */
+const AT_ONCE = 50
 
 /** @returns to be called now and then: does the next step if its time has come */
 export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<void> {
@@ -100,8 +102,11 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
     } else after = last
     const wanted = entries.filter(({ key, value }) => current.wants(key, value))
     if (wanted.length === 0) return
-    await transact(() => {
-      for (const { key } of wanted) current.handle(key, current.room.get(key))
-    })
+    for (let from = 0; from < wanted.length; from += AT_ONCE) {
+      const some = wanted.slice(from, from + AT_ONCE)
+      await transact(() => {
+        for (const { key } of some) current.handle(key, current.room.get(key))
+      })
+    }
   }
 }

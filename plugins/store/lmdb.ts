@@ -7,8 +7,9 @@
  * within the polling interval.
  */
 import { domainsOf, dueEntries, replan, takeEntries } from './lmdb-agenda'
-import { type LmdbFile, openLmdb, transact } from './lmdb-file'
+import { type LmdbFile, openLmdb } from './lmdb-file'
 import { createSweep } from './lmdb-sweep'
+import { createWriter } from './lmdb-writer'
 import { memoryStore } from './memory'
 import { failed, inWords, stored, tell, within } from './outcome'
 import {
@@ -33,6 +34,10 @@ const KEPT_CHANGES = 1_000
 const PAGE = 1_000
 /** Milliseconds without another try after a failed write; each is said on stderr by the library. */
 const REST = 60_000
+/** Octets that a transaction writes at most, but for values that are long: pages on the way to a few entries, and new ones. */
+const FEW = 131_072
+/** And where it moves a page of the agenda. */
+const MANY = 1_048_576
 /** Octets of a key in LMDB are limited to 1978; a lease name is short. */
 const MAX_LEASE_NAME = 400
 
@@ -56,11 +61,12 @@ export function lmdbStore(path: string, tools: StoreTools): Store {
 
 function storeOn(file: LmdbFile, tools: StoreTools): Store {
   const { log, now, ticks = () => performance.now() } = tools
+  const writer = createWriter(file)
   const listeners = new Set<ChangeListener>()
   /** Takes what the file could not; it is asked first from then on. */
   const overflow = memoryStore(tools)
   let overflowing = file.readOnly
-  let unwritableSince = -Infinity
+  let unwritable = { since: -Infinity, why: '' }
   let closed = false
   /** While the file takes no writes: up to where what is due has been given out. */
   let givenOut: string | undefined
@@ -88,31 +94,40 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       return Promise.resolve(failed(inWords(error)))
     }
   }
-  const write = async <T>(act: () => T): Promise<Stored<T>> => {
+  const write = async <T>(act: () => T, octets = FEW): Promise<Stored<T>> => {
     const reason = whyUnusable()
     if (reason !== undefined) return failed(reason)
     if (file.readOnly) return failed('the file can only be read')
-    const rested = now() - unwritableSince
-    if (rested >= 0 && rested < REST) return failed('the store takes no writes')
+    const rested = now() - unwritable.since
+    if (rested >= 0 && rested < REST) return failed(unwritable.why)
+    let late = false
     try {
       void sweep().catch(() => undefined)
-      return stored(await within(DEADLINE, transact(file, act)))
+      const inTime = (): T => {
+        if (late) throw new Error('nobody waits for it any more')
+        return act()
+      }
+      return stored(await within(DEADLINE, writer.write(octets, inTime)))
     } catch (error) {
+      late = true
       // The next tries would fail as this one did, each with a line of the library's on stderr.
-      if (now() - unwritableSince >= REST) unwritableSince = now()
-      return failed(inWords(error))
+      const why = inWords(error)
+      if (now() - unwritable.since >= REST) unwritable = { since: now(), why }
+      return failed(why)
     }
   }
   /**
    * A write that must not be lost: when the file does not take it, memory does.
+   * @param octets that the file needs for it
    * @param obsolete forgets what memory took earlier, once the file has taken it
    */
   const keep = async (
     act: () => void,
     instead: () => Promise<Stored<void>>,
+    octets = FEW,
     obsolete: () => void = () => undefined,
   ): Promise<Stored<void>> => {
-    const written = await write(act)
+    const written = await write(act, octets)
     if (written.ok) obsolete()
     if (written.ok || closed) return written
     if (!overflowing) {
@@ -136,7 +151,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
     now,
     ticks,
     isAlive: (line) => readTimed(line, now()) !== undefined,
-    transact: (act) => within(DEADLINE, transact(file, act)),
+    transact: (act) => within(DEADLINE, writer.write(MANY, act)),
   })
 
   return {
@@ -153,13 +168,15 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
     async setPolicy(record) {
       const reason = whyUnstorable(record)
       if (reason !== undefined) return failed(reason)
+      const line = encodeRecord(record)
       const outcome = await keep(
         () => {
-          file.policies.putSync(record.domain, encodeRecord(record))
+          file.policies.putSync(record.domain, line)
           replan(file, record.domain, record.fetchedAt)
           noteChange(record.domain)
         },
         () => overflow.setPolicy(record),
+        FEW + Buffer.byteLength(line),
         () => void overflow.deletePolicy(record.domain),
       )
       if (outcome.ok) tell(listeners, record.domain)
@@ -197,7 +214,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
     async takeDue(due) {
       const kept = overflowing ? await overflow.takeDue(due) : undefined
       const more = kept?.ok === true ? kept.value : { domains: [], more: false }
-      const taken = await write(() => takeEntries(file, due))
+      const taken = await write(() => takeEntries(file, due), MANY)
       // What cannot be taken can still be looked at: each once, and then from the beginning at the next round.
       const found = taken.ok ? taken : await read(() => dueEntries(file, due, givenOut))
       if (!found.ok) return kept?.ok === true ? kept : found
@@ -270,7 +287,11 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       watcher.stop()
       listeners.clear()
       await overflow.close()
-      if (!file.isCut()) await within(DEADLINE, file.root.close()).catch(() => undefined)
+      const end = async (): Promise<void> => {
+        await writer.end()
+        await file.close()
+      }
+      await within(DEADLINE, end()).catch(() => undefined)
     },
   }
 }

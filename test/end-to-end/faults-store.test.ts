@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fault, wordsOf } from '../support/faults-page'
 import { type Haraka, type HarakaSettings, Lab, type Redis } from '../support/lab'
 import { run } from '../support/lab/daemon'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { FaultsWorld } from '../support/lab/faults-world'
 import { SlowLink } from '../support/lab/slow-link'
 
@@ -19,7 +20,7 @@ describe('end to end: faults of the store', function () {
   let lab: Lab
   let world: FaultsWorld
 
-  const colds = Array.from({ length: 30 }, (_, index) => `cold${index + 1}.test`)
+  const colds = Array.from({ length: 40 }, (_, index) => `cold${index + 1}.test`)
   before(async () => {
     lab = await Lab.start()
     world = await FaultsWorld.start(lab)
@@ -38,6 +39,12 @@ describe('end to end: faults of the store', function () {
       .log()
       .slice(from)
       .filter((line) => words.every((word) => line.includes(word))).length
+  /** The command beside the delivery, both without anything in memory. @param complains what the command says of the fault */
+  async function beside(haraka: Haraka, complains?: RegExp): Promise<void> {
+    const only = [KNOWN, world.nextCold()]
+    const options = complains === undefined ? { only } : { only, complains }
+    assert.equal(await assertCheckSaysTheSame(haraka, options), 2)
+  }
   const goesOn = (haraka: Haraka) => world.goesOn(haraka, KNOWN, world.nextCold())
 
   describe('Redis', () => {
@@ -110,6 +117,19 @@ describe('end to end: faults of the store', function () {
       await goesOn(haraka)
       assert.equal(said(haraka, DOWN), 1)
       await world.nothingLost(haraka)
+    })
+    it('the command says what the delivery does in each of these states, and names the fault', async () => {
+      await beside(haraka, /redis/i)
+      await redis.start()
+      await beside(haraka)
+      redis.pause()
+      await beside(haraka, /redis/i)
+      redis.resume()
+      await haraka.configure('tls-policy.ini', ini(through(LINK)))
+      await beside(haraka, /redis/i)
+      await haraka.configure('tls-policy.ini', ini(through(REDIS)))
+      await run('redis-cli', ['-p', `${REDIS}`, 'flushall'])
+      await beside(haraka)
       await haraka.stop()
     })
   })
@@ -122,15 +142,21 @@ describe('end to end: faults of the store', function () {
       await run('mount', ['-t', 'tmpfs', '-o', options, 'disk', folder])
       return folder
     }
+    async function fillUp(folder: string): Promise<void> {
+      const filler = writeFile(join(folder, 'filler'), Buffer.alloc(8_388_608))
+      await assert.rejects(filler, /ENOSPC/)
+    }
     async function withFile(
       folder: string,
       act: (haraka: Haraka, file: string) => Promise<void>,
+      complains?: RegExp,
     ): Promise<void> {
       const haraka = await lab.haraka(settings(2526, `[store]\npath=${folder}\n`))
       try {
         await world.learn(haraka, KNOWN)
         await act(haraka, join(folder, 'policies.mdb'))
         await world.nothingLost(haraka)
+        await beside(haraka, complains)
       } finally {
         await haraka.stop()
         await run('umount', ['-l', folder])
@@ -161,24 +187,48 @@ describe('end to end: faults of the store', function () {
     })
     it(fault('The file cannot be written'), async () => {
       const folder = await disk('fixed', 'size=8m')
-      await withFile(folder, async (haraka) => {
-        await haraka.stop()
-        await run('mount', ['-o', 'remount,ro', folder])
-        await haraka.restart()
-        await goesOn(haraka)
-        await goesOn(haraka)
-        assert.equal(said(haraka, wordsOf('The file cannot be written')), 1)
-        assert.equal(said(haraka, ['the store takes no writes']), 0)
-      })
+      await withFile(
+        folder,
+        async (haraka) => {
+          await haraka.stop()
+          await run('mount', ['-o', 'remount,ro', folder])
+          await haraka.restart()
+          await goesOn(haraka)
+          await goesOn(haraka)
+          assert.equal(said(haraka, wordsOf('The file cannot be written')), 1)
+          assert.equal(said(haraka, ['the store takes no writes']), 0)
+        },
+        /the store can only be read/,
+      )
     })
     it(fault('The disk is full'), async () => {
-      const folder = await disk('full', 'size=1m')
-      await withFile(folder, async (haraka) => {
-        await writeFile(join(folder, 'filler'), Buffer.alloc(2_097_152)).catch(() => undefined)
-        await goesOn(haraka)
-        await goesOn(haraka)
-        assert.equal(said(haraka, wordsOf('The disk is full')), 1)
-      })
+      const folder = await disk('full', 'size=8m')
+      // Where a policy is known, nothing must be written.
+      const complains = /^$|the store takes no writes/
+      await withFile(
+        folder,
+        async (haraka) => {
+          await fillUp(folder)
+          await goesOn(haraka)
+          await goesOn(haraka)
+          assert.equal(said(haraka, wordsOf('The disk is full')), 1)
+        },
+        complains,
+      )
+    })
+    it(fault('The disk is full at start, without a file'), async () => {
+      const words = wordsOf('The disk is full at start, without a file')
+      const folder = await disk('never', 'size=1m')
+      await fillUp(folder)
+      await withFile(
+        folder,
+        async (haraka) => {
+          await goesOn(haraka)
+          await goesOn(haraka)
+          assert.equal(said(haraka, words), 1)
+        },
+        /policies are kept in memory only/,
+      )
     })
   })
 })

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs' // prettier-ignore
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs' // prettier-ignore
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createStore } from '../../../plugins/store'
 import { lmdbStore } from '../../../plugins/store/lmdb'
+import { octetsUsed } from '../../../plugins/store/lmdb-meta'
+import { makeRoom } from '../../../plugins/store/lmdb-room'
 import { domains, makeClock, makeLog, NOW, record, storeContract, value } from './contract'
 
 const HOUR = 3_600_000
@@ -84,6 +86,55 @@ describe('store in LMDB', () => {
 
   it('SC-01 a policy is there after a restart', async () => {
     await withStore(async (store) => void (await value(store.setPolicy(record()))))
+    await withStore(async (store, log) => {
+      assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
+      assert.deepEqual(log.lines, [])
+    })
+  })
+
+  it('SC-01 a write that came too late for its caller is not made: by then there may be a later policy', async () => {
+    const holder = peer()
+    let now = NOW
+    const log = makeLog()
+    const store = lmdbStore(path, { now: () => now, log })
+    try {
+      const held = once(holder.child, 'message')
+      holder.child.send(`
+        const root = require('lmdb').open({ path: ${JSON.stringify(path)}, noSubdir: true, encoding: 'string', overlappingSync: false })
+        root.transactionSync(() => {
+          process.send({ result: 'held' })
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000)
+        })`)
+      await held
+      const released = once(holder.child, 'message')
+      await value(store.setPolicy(record({ domain: 'late.test' })))
+      assert.match(log.lines.join(), /no answer within 2000 ms/)
+      await released
+      now += 60_000
+      await value(store.setPolicy(record({ domain: 'next.test' })))
+      const seen = (domain: string) => holder.run(`return (await store.getPolicy('${domain}')).value?.domain`)
+      assert.deepEqual([await seen('late.test'), await seen('next.test')], [undefined, 'next.test'])
+    } finally {
+      await store.close()
+    }
+  }).timeout(30_000) // prettier-ignore
+
+  it('room is made before it is needed, in whole steps, and not at all where less is free', async () => {
+    await withStore(async (store) => void (await value(store.setPolicy(record()))))
+    const descriptor = openSync(path, 'r+')
+    try {
+      const { size } = statSync(path)
+      makeRoom(descriptor, 100_000, Infinity)
+      assert.equal(statSync(path).size, size)
+      assert.throws(() => {
+        makeRoom(descriptor, 5_000_000, 4_999_999)
+      }, /the disk is full/)
+      assert.equal(statSync(path).size, size)
+      makeRoom(descriptor, 5_000_000, 5_000_000)
+      assert.equal(statSync(path).size, 6 * 1_048_576)
+    } finally {
+      closeSync(descriptor)
+    }
     await withStore(async (store, log) => {
       assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
       assert.deepEqual(log.lines, [])
@@ -302,8 +353,23 @@ describe('store in LMDB', () => {
         )
       })
     }
+    /** Octets up to where there is something in the file. */
+    function used(): number {
+      const descriptor = openSync(path, 'r')
+      try {
+        return octetsUsed(descriptor) ?? assert.fail('no LMDB file')
+      } finally {
+        closeSync(descriptor)
+      }
+    }
+    /** The disk ends there from then on. @returns KiB that the file may have */
+    function endDisk(): number {
+      const kilobytes = Math.ceil(Math.max(used(), 1_048_576) / 1024) + 256
+      truncateSync(path, 1024 * kilobytes)
+      return kilobytes
+    }
     const breakages: [string, () => void][] = [
-      ['cut to half', () => truncateSync(path, Math.floor(statSync(path).size / 2))],
+      ['cut to half', () => truncateSync(path, Math.floor(used() / 2))],
       ['cut to one page', () => truncateSync(path, 4096)],
       ['cut to a few octets', () => truncateSync(path, 100)],
       ['overwritten with noise', () => writeFileSync(path, Buffer.alloc(100_000, 0x5a))],
@@ -415,7 +481,7 @@ describe('store in LMDB', () => {
           console.log('old ' + (await store.getPolicy('d1.test')).value?.domain)
           await store.close()
         })()`
-      const limit = Math.ceil(statSync(path).size / 1024) + 64
+      const limit = endDisk()
       const child = spawn(
         'bash',
         [
@@ -440,14 +506,77 @@ describe('store in LMDB', () => {
       assert.match(output, /old d1\.test/)
     }).timeout(30_000)
 
+    it('wherever a disk ends, LMDB never writes there: what it says of that may end the process', async () => {
+      const script = `
+        const { lmdbStore } = require('./plugins/store/lmdb')
+        const log = { info() {}, notice() {}, warn() {}, error() {} }
+        ;(async () => {
+          let time = ${NOW}
+          const store = lmdbStore(process.argv[1], { log, now: () => time })
+          for (let round = 0; round < 100; round++) {
+            time += 70000
+            const text = 'x: ' + 'y'.repeat(round * 1000)
+            await store.setPolicy({ ...${JSON.stringify(record())}, domain: 'd' + round + '.test', text })
+          }
+          await store.close()
+        })()`
+      const ends = await Promise.all(
+        [0, 4, 8, 12, 100, 300].map(async (kilobytes) => {
+          const copy = join(folder, `copy-${kilobytes}`)
+          const store = lmdbStore(copy, { now: () => NOW, log: makeLog() })
+          await value(store.setPolicy(record()))
+          await store.close()
+          const limit = statSync(copy).size / 1024 + kilobytes
+          const bound = `trap '' XFSZ; ulimit -f ${limit}; exec "$0" --import tsx -e "$1" "$2"`
+          const child = spawn('bash', ['-c', bound, process.execPath, script, copy], {
+            stdio: ['ignore', 'ignore', 'pipe'],
+          })
+          let complaints = ''
+          child.stderr.on('data', (chunk: Buffer) => (complaints += chunk.toString()))
+          const [code] = (await once(child, 'close')) as [number | null]
+          return [code, complaints]
+        }),
+      )
+      assert.deepEqual(
+        ends,
+        ends.map(() => [0, '']),
+      )
+    }).timeout(60_000)
+
+    it('a full disk and a file that has no room yet: what it holds still counts, said once', async () => {
+      await withStore(async (store) => void (await value(store.setPolicy(record()))))
+      truncateSync(path, used())
+      const limited = startPeer(path, used() / 1024)
+      peers.push(limited)
+      const policy = await limited.run(`
+        await store.setPolicy(${JSON.stringify(record({ domain: 'new.test' }))})
+        return [(await store.getPolicy('rcpt.test')).value?.domain, (await store.getPolicy('new.test')).value?.domain]`)
+      assert.deepEqual(policy, ['rcpt.test', 'new.test'])
+      await withStore(async (store) => {
+        assert.equal(await value(store.getPolicy('new.test')), undefined, 'the file took it')
+      })
+    })
+
+    it('writes that wait when the store is closed come to an end, and are there', async () => {
+      const store = lmdbStore(path, { now: () => NOW, log: makeLog() })
+      const names = Array.from({ length: 200 }, (_, n) => `d${n}.test`)
+      const writes = names.map((domain) => value(store.setPolicy(record({ domain }))))
+      await store.close()
+      await Promise.all(writes)
+      assert.equal((await store.setPolicy(record())).ok, false)
+      await withStore(async (reader) => {
+        for (const name of names) assert.ok(await value(reader.getPolicy(name)), name)
+      })
+    })
+
     it('SC-01 SC-16 a worker that could not write does not prefer its own copy to a later one of another worker', async () => {
       await fill()
-      const limited = startPeer(path, Math.ceil(statSync(path).size / 1024) + 64)
+      const limited = startPeer(path, endDisk())
       peers.push(limited)
       const own = record({ id: 'own', expiresAt: NOW + HOUR })
       await limited.run(`
         const text = 'x: ' + 'y'.repeat(20000)
-        for (let n = 0; n < 30; n++) {
+        for (let n = 0; n < 60; n++) {
           await store.setPolicy({ ...${JSON.stringify(record())}, domain: 'big' + n + '.test', text })
         }
         await store.setPolicy(${JSON.stringify({ ...own, fetchedAt: NOW - 2 })})`)

@@ -1,0 +1,91 @@
+/**
+ * Writes to the LMDB file, those that wait for one another together in one transaction: each costs a trip to the disk. LMDB
+ * would put them together by itself, but how much room they take must be known before.
+ */
+import type { LmdbFile } from './lmdb-file'
+
+/** Writes in one transaction. */
+const AT_ONCE = 64
+
+interface Write {
+  readonly octets: number
+  /** Never throws. @returns what tells the caller of it, once it is on disk */
+  readonly act: () => () => void
+  readonly reject: (error: unknown) => void
+}
+
+export interface Writer {
+  /**
+   * @param octets that it writes at most
+   * @param act its writes must be the synchronous ones
+   * @returns what `act` returned, once it is on disk; rejects with the reason when it could not be written
+   */
+  readonly write: <T>(octets: number, act: () => T) => Promise<T>
+  /** Takes no more; resolves when nothing is under way any longer. */
+  end(): Promise<void>
+}
+
+export function createWriter(file: LmdbFile): Writer {
+  const line: Write[] = []
+  let writing: Promise<void> | undefined
+  let ended = false
+
+  const writeTogether = async (writes: readonly Write[]): Promise<void> => {
+    try {
+      const octets = writes.reduce((sum, write) => sum + write.octets, 0)
+      const tells = await transact(file, () => {
+        file.makeRoom(octets)
+        return writes.map(({ act }) => act())
+      })
+      for (const tell of tells) tell()
+    } catch (error) {
+      for (const { reject } of writes) reject(error)
+    }
+  }
+  const writeAll = async (): Promise<void> => {
+    // What is wanted in the same turn goes along.
+    await Promise.resolve()
+    while (line.length > 0) await writeTogether(line.splice(0, AT_ONCE))
+    writing = undefined
+  }
+
+  const write: Writer['write'] = (octets, act) =>
+    new Promise((resolve, reject) => {
+      if (ended) {
+        reject(new Error('the store is closed'))
+        return
+      }
+      const attempt = (): (() => void) => {
+        try {
+          const result = act()
+          return () => {
+            resolve(result)
+          }
+        } catch (error) {
+          return () => {
+            reject(error instanceof Error ? error : new Error(String(error)))
+          }
+        }
+      }
+      line.push({ octets, act: attempt, reject })
+      writing ??= writeAll()
+    })
+
+  return {
+    write,
+    async end() {
+      ended = true
+      await writing
+    },
+  }
+}
+
+async function transact<T>(file: LmdbFile, act: () => T): Promise<T> {
+  try {
+    return await file.root.transaction(act)
+  } catch (error) {
+    // A failed commit carries its reason as a promise that is about to be rejected.
+    if (error instanceof Error && 'commitError' in error) await error.commitError
+    throw error
+  }
+}
