@@ -111,6 +111,9 @@ describe('the package, installed', function () {
         await haraka.waitForLine('the good verdict', /domain=good-\S+ .*verdict=verified/)
         await haraka.waitForLine('the bad verdict', /domain=bad-\S+ .*reason=starttls-not-offered/)
         assertNothingLeaked(...good.hosts, ...bad.hosts)
+        assert.match(await checkWithItsCommand(folder, good.name), /delivered, verified$/m)
+        assert.match(await checkWithItsCommand(folder, bad.name), /^Would be deferred$/m)
+        assertNothingLeaked(...good.hosts, ...bad.hosts)
       } finally {
         await haraka.stop('SIGINT')
       }
@@ -170,11 +173,12 @@ describe('the package, installed', function () {
     })
   })
 
-  it('brings its command', async () => {
-    const folder = folderOf('3.3.4')
-    const links = await readdir(join(folder, 'node_modules/.bin'))
-    assert.ok(links.includes('haraka-tls-policy'))
-  })
+  /** The command that the package brings, whatever its exit code. */
+  async function checkWithItsCommand(folder: string, domain: string): Promise<string> {
+    const command = join(folder, 'node_modules/.bin/haraka-tls-policy')
+    const line = `"${command}" -c . check ${domain} --connect; true`
+    return run('sh', ['-c', line], { cwd: folder })
+  }
 
   it('does not let Haraka start with mistakes in the settings, and names each in a line of its own', async () => {
     const start = lab.haraka({

@@ -12,6 +12,7 @@ import {
   policyText,
   tlsaLine,
 } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { assertNothingLeaked, type Domain, makeDomain, nextAddress } from '../support/lab/world'
 
 const EE = [3, 1, 1] as const
@@ -222,6 +223,9 @@ describe('end to end: settings change', function () {
         inForce = text()
         const outcome = await haraka.deliverApart(recipient())
         assert.equal(outcome.kind, kind, JSON.stringify(outcome))
+        // The command reads the settings at each call, Haraka by itself.
+        const only = [recipient().slice(2)]
+        assert.equal(await assertCheckSaysTheSame(haraka, { only, anew: false }), 1)
       })
     }
 

@@ -29,7 +29,8 @@ export interface Domain {
   readonly recipient: string
 }
 
-let taken = 0
+/** The first one is an interface's own: a server there is one that Haraka takes for itself. */
+let taken = 1
 
 /** An IPv4 address of its own for each receiver of a run, from 198.18.0.0/15; 130,000 are there. */
 export function nextAddress(): string {
