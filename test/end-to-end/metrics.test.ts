@@ -139,6 +139,7 @@ describe('end to end: metrics', function () {
       const samples = await scrape()
       assert.equal(sum(samples, 'refusals_total', 'reason="dane-no-match",mode="observe"'), 1)
       assert.equal(sum(samples, 'refusals_total', 'mode="enforce"'), 0)
+      assert.equal(await assertCheckSaysTheSame(haraka), 1)
     } finally {
       await haraka.stop()
     }
@@ -161,6 +162,7 @@ describe('end to end: metrics', function () {
         const workers = [...samples.keys()].filter((key) => key.startsWith('decision_seconds_sum'))
         assert.equal(workers.length, nodes, workers.join('\n'))
       }
+      assert.equal(await assertCheckSaysTheSame(haraka), 1)
     } finally {
       await haraka.stop()
     }
@@ -172,6 +174,7 @@ describe('end to end: metrics', function () {
       assert.equal((await haraka.deliver(good.recipient)).kind, 'delivered')
       await assert.rejects(fetch(PAGE))
       assert.ok(!haraka.log().some((line) => /metrics|prom-client/i.test(line)))
+      assert.equal(await assertCheckSaysTheSame(haraka), 1)
     } finally {
       await haraka.stop()
     }

@@ -452,6 +452,7 @@ describe('end to end: MTA-STS', function () {
     const outcome = await impatient.deliver(domain.recipient)
     assert.equal(outcome.kind, 'delivered')
     assert.equal(receiver?.messages.entries.length, 1)
+    assert.equal(await assertCheckSaysTheSame(impatient, { only: [name] }), 1)
     await impatient.stop()
   })
 

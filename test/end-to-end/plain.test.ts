@@ -154,6 +154,7 @@ describe('end to end: hosts and addresses without a policy', function () {
       }
       assert.deepEqual(await tried(special.plain), expected)
       assert.deepEqual(await tried(special.haraka), expected)
+      assert.equal(await assertCheckSaysTheSame(special.haraka, { only: [name] }), 1)
       if (special !== pair) await Promise.all([special.plain.stop(), special.haraka.stop()])
     })
   }

@@ -132,7 +132,7 @@ describe('end to end: the session behind the facade', function () {
       assert.ok(
         (await assertCheckSaysTheSame(haraka, {
           routes: { 'auth.test': ['--host', 'mx.auth.test'] },
-        })) > 8,
+        })) > 7,
       )
     })
 

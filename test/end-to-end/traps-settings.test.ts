@@ -228,6 +228,7 @@ describe('end to end: client certificates and rejectUnauthorized of tls.ini', fu
         assert.ok(outcome.kind === 'delivered' && outcome.tls, JSON.stringify(outcome))
         const { tls } = await receiver.sessions.waitFor('TLS', (session) => !!session.tls)
         assert.equal(tls?.clientFingerprint, shown ? fingerprint : undefined)
+        assert.equal(await assertCheckSaysTheSame(haraka), 1)
       })
     }
 
