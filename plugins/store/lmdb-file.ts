@@ -5,10 +5,19 @@
  * sees. Hence the look at its meta pages before it is opened, and the look at its size before each use: LMDB itself never
  * makes a file smaller.
  */
-import { closeSync, existsSync, fstatSync, openSync, renameSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { whyBroken } from './lmdb-meta'
-import { assertRoomToBegin, makeRoom, octetsFreeAt } from './lmdb-room'
+import { hasLockWithRoom, makeRoom, NoRoom, octetsFreeFor, prepareToBegin } from './lmdb-room'
 import { inWords } from './outcome'
 
 export interface LmdbFile {
@@ -45,29 +54,30 @@ export type LmdbOpened =
 const MAP_SIZE = 16_777_216
 
 export function openLmdb(path: string): LmdbOpened {
+  const judged = inode(path)
   try {
     const broken = whyBroken(path)
     if (broken === undefined) return { ok: true, file: openFile(path) }
-    return replace(path, broken)
+    return replace(path, broken, judged)
   } catch (error) {
     const detail = inWords(error)
     // What is no database, or one of another format, is moved aside; what cannot be reached or written is left alone.
-    if (isRefusal(error) || (isFull(error) && existsSync(`${path}-lock`))) {
+    if (isRefusal(error) || (error instanceof NoRoom && hasLockWithRoom(path))) {
       return openToRead(path, detail)
     }
     if (!/MDB_(?:INVALID|CORRUPTED|VERSION_MISMATCH|PAGE_NOTFOUND|BAD_TXN|PANIC)/.test(detail)) {
       return { ok: false, detail: `${path}: ${detail}` }
     }
-    return replace(path, detail)
+    return replace(path, detail, judged)
   }
+}
+
+function inode(path: string): number | undefined {
+  return existsSync(path) ? statSync(path).ino : undefined
 }
 
 function isRefusal(error: unknown): boolean {
   return /read-only file system|permission denied|EROFS|EACCES/i.test(inWords(error))
-}
-
-function isFull(error: unknown): boolean {
-  return /ENOSPC|EDQUOT|EFBIG/.test(inWords(error))
 }
 
 /** What is known must hold also where nothing can be added to it. */
@@ -82,10 +92,10 @@ function openToRead(path: string, why: string): LmdbOpened {
 }
 
 /** Only the very file that was judged is moved: another worker may have put a new one in its place meanwhile. */
-function replace(path: string, broken: string): LmdbOpened {
+function replace(path: string, broken: string, judged: number | undefined): LmdbOpened {
   try {
     const aside = `${path}.broken-${Date.now()}`
-    if (whyBroken(path) !== undefined || /MDB_/.test(broken)) {
+    if (inode(path) === judged && (whyBroken(path) !== undefined || /MDB_/.test(broken))) {
       renameSync(path, aside)
       rmSync(`${path}-lock`, { force: true })
     }
@@ -100,7 +110,18 @@ function replace(path: string, broken: string): LmdbOpened {
 }
 
 function openFile(path: string, readOnly = false): LmdbFile {
-  if (!readOnly) assertRoomToBegin(path)
+  if (!readOnly) prepareToBegin(path)
+  // Kept open: what its name stands for later may be another file. LMDB begins with an empty one as with none.
+  const descriptor = openSync(path, readOnly ? 'r' : constants.O_RDWR | constants.O_CREAT, 0o664)
+  try {
+    return openWith(descriptor, path, readOnly)
+  } catch (error) {
+    closeSync(descriptor)
+    throw error
+  }
+}
+
+function openWith(descriptor: number, path: string, readOnly: boolean): LmdbFile {
   const root = open<string, string>({
     path,
     noSubdir: true,
@@ -115,8 +136,11 @@ function openFile(path: string, readOnly = false): LmdbFile {
   })
   const table = <K extends string | number>(name: string) =>
     root.openDB<string, K>({ name, encoding: 'string' })
-  // Kept open: what its name stands for later may be another file.
-  const descriptor = openSync(path, readOnly ? 'r' : 'r+')
+  if (inode(path) !== fstatSync(descriptor).ino) {
+    // Whose lock is held must be known before anything is written past LMDB.
+    void root.close().catch(() => undefined)
+    throw new Error('another worker has put a new file in its place')
+  }
   const isCut = watchSize(descriptor)
   return {
     root,
@@ -130,12 +154,15 @@ function openFile(path: string, readOnly = false): LmdbFile {
     readOnly,
     makeRoom(octets) {
       if (isCut()) throw new Error('the file was cut short')
-      makeRoom(descriptor, octets, octetsFreeAt(path))
+      makeRoom(descriptor, octets, octetsFreeFor(path))
     },
     isCut,
     async close() {
-      if (!isCut()) await root.close()
-      closeSync(descriptor)
+      try {
+        if (!isCut()) await root.close()
+      } finally {
+        closeSync(descriptor)
+      }
     },
   }
 }

@@ -3,6 +3,7 @@
  * would put them together by itself, but how much room they take must be known before.
  */
 import type { LmdbFile } from './lmdb-file'
+import { NoRoom } from './lmdb-room'
 
 /** Writes in one transaction. */
 const AT_ONCE = 64
@@ -39,6 +40,11 @@ export function createWriter(file: LmdbFile): Writer {
       })
       for (const tell of tells) tell()
     } catch (error) {
+      // The room for all may be missing where there is enough for each: it is an upper bound.
+      if (error instanceof NoRoom && writes.length > 1) {
+        for (const write of writes) await writeTogether([write])
+        return
+      }
       for (const { reject } of writes) reject(error)
     }
   }

@@ -143,7 +143,7 @@ describe('end to end: faults of the store', function () {
       return folder
     }
     async function fillUp(folder: string): Promise<void> {
-      const filler = writeFile(join(folder, 'filler'), Buffer.alloc(8_388_608))
+      const filler = writeFile(join(folder, 'filler'), Buffer.alloc(16_777_216))
       await assert.rejects(filler, /ENOSPC/)
     }
     async function withFile(
@@ -218,7 +218,7 @@ describe('end to end: faults of the store', function () {
     })
     it(fault('The disk is full at start, without a file'), async () => {
       const words = wordsOf('The disk is full at start, without a file')
-      const folder = await disk('never', 'size=1m')
+      const folder = await disk('never', 'size=8m')
       await fillUp(folder)
       await withFile(
         folder,

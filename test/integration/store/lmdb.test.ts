@@ -94,6 +94,7 @@ describe('store in LMDB', () => {
 
   it('SC-01 a write that came too late for its caller is not made: by then there may be a later policy', async () => {
     const holder = peer()
+    const go = join(folder, 'go')
     let now = NOW
     const log = makeLog()
     const store = lmdbStore(path, { now: () => now, log })
@@ -103,12 +104,13 @@ describe('store in LMDB', () => {
         const root = require('lmdb').open({ path: ${JSON.stringify(path)}, noSubdir: true, encoding: 'string', overlappingSync: false })
         root.transactionSync(() => {
           process.send({ result: 'held' })
-          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000)
+          while (!require('fs').existsSync(${JSON.stringify(go)})) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)
         })`)
       await held
       const released = once(holder.child, 'message')
       await value(store.setPolicy(record({ domain: 'late.test' })))
       assert.match(log.lines.join(), /no answer within 2000 ms/)
+      writeFileSync(go, '')
       await released
       now += 60_000
       await value(store.setPolicy(record({ domain: 'next.test' })))
@@ -130,8 +132,18 @@ describe('store in LMDB', () => {
         makeRoom(descriptor, 5_000_000, 4_999_999)
       }, /the disk is full/)
       assert.equal(statSync(path).size, size)
+      // Twice what is needed has to be free: once to make the file longer, and once more where it is copied.
+      const lack = octetsUsed(descriptor) ?? assert.fail()
+      assert.throws(() => {
+        makeRoom(descriptor, 5_000_000, 10_000_000 + lack - size - 1)
+      }, /the disk is full/)
+      assert.equal(statSync(path).size, size)
+      makeRoom(descriptor, 5_000_000, 10_000_000 + lack - size)
+      assert.equal(statSync(path).size, lack + 5_000_000)
       makeRoom(descriptor, 5_000_000, 5_000_000)
-      assert.equal(statSync(path).size, 6 * 1_048_576)
+      assert.equal(statSync(path).size, lack + 5_000_000)
+      makeRoom(descriptor, 6_000_000, Infinity)
+      assert.equal(statSync(path).size, 7 * 1_048_576)
     } finally {
       closeSync(descriptor)
     }
@@ -557,14 +569,32 @@ describe('store in LMDB', () => {
       })
     })
 
-    it('writes that wait when the store is closed come to an end, and are there', async () => {
+    it('many writes at once on a disk with room for few: each by itself, and all are taken', async () => {
+      await fill()
+      const limited = startPeer(path, endDisk())
+      peers.push(limited)
+      const oks = await limited.run(`
+        const writes = Array.from({ length: 70 }, (_, n) => store.markUsed('d' + n + '.test', 1))
+        return (await Promise.all(writes)).filter(({ ok }) => ok).length`)
+      assert.equal(oks, 70)
+    })
+
+    it('writes that wait when the store is closed come to an end, are there, and others are told', async () => {
       const store = lmdbStore(path, { now: () => NOW, log: makeLog() })
-      const names = Array.from({ length: 200 }, (_, n) => `d${n}.test`)
-      const writes = names.map((domain) => value(store.setPolicy(record({ domain }))))
-      await store.close()
-      await Promise.all(writes)
-      assert.equal((await store.setPolicy(record())).ok, false)
+      const names = Array.from({ length: 70 }, (_, n) => `d${n}.test`)
       await withStore(async (reader) => {
+        const heard = new Set<string | undefined>()
+        const allHeard = new Promise<void>((resolve) => {
+          reader.onChange((domain) => {
+            if (heard.add(domain).size === names.length) resolve()
+          })
+        })
+        const writes = names.map((domain) => value(store.setPolicy(record({ domain }))))
+        await store.close()
+        await Promise.all(writes)
+        assert.equal((await store.setPolicy(record())).ok, false)
+        await allHeard
+        assert.deepEqual([...heard].sort(), [...names].sort())
         for (const name of names) assert.ok(await value(reader.getPolicy(name)), name)
       })
     })
