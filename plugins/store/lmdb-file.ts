@@ -73,7 +73,11 @@ export function openLmdb(path: string): LmdbOpened {
 }
 
 function inode(path: string): number | undefined {
-  return existsSync(path) ? statSync(path).ino : undefined
+  try {
+    return statSync(path).ino
+  } catch {
+    return undefined
+  }
 }
 
 function isRefusal(error: unknown): boolean {

@@ -7,7 +7,6 @@
  * Not covered: a disk that fails or turns read-only under a running Haraka, and a quota where what is overwritten is copied (btrfs).
  */
 import {
-  existsSync,
   fstatSync,
   linkSync,
   rmSync,
@@ -78,15 +77,18 @@ export function octetsFreeFor(path: string): number {
 export function prepareToBegin(path: string): void {
   const hasLock = hasLockWithRoom(path)
   // A file that has had its first transaction is longer.
-  if (hasLock && existsSync(path) && statSync(path).size > STEP) return
+  if (hasLock && (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > STEP) return
   if (octetsFreeFor(path) < BEGINNING) throw new NoRoom('the disk is full')
   if (!hasLock) makeLock(`${path}-lock`)
 }
 
 /** Whether there is a lock of which the first page is on the disk. */
 export function hasLockWithRoom(path: string): boolean {
-  const lock = `${path}-lock`
-  return existsSync(lock) && statSync(lock).blocks > 0
+  try {
+    return statSync(`${path}-lock`).blocks > 0
+  } catch {
+    return false
+  }
 }
 
 /** LMDB makes its lock with holes, and is ended by a signal where it cannot fill one later. */

@@ -8,6 +8,7 @@
  */
 import { domainsOf, dueEntries, replan, takeEntries } from './lmdb-agenda'
 import { type LmdbFile, openLmdb } from './lmdb-file'
+import { NoRoom } from './lmdb-room'
 import { createSweep } from './lmdb-sweep'
 import { createWriter } from './lmdb-writer'
 import { memoryStore } from './memory'
@@ -113,9 +114,11 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       return stored(await within(DEADLINE, writer.write(octets, inTime)))
     } catch (error) {
       late = true
-      // The next tries would fail as this one did, each with a line of the library's on stderr.
       const why = inWords(error)
-      if (now() - unwritable.since >= REST) unwritable = { since: now(), why }
+      // Where there is no room for much there may be for little. Otherwise the next tries would fail as this one did, each
+      // with a line of the library's on stderr.
+      const isOnlyLarge = error instanceof NoRoom && octets >= MANY
+      if (!isOnlyLarge && now() - unwritable.since >= REST) unwritable = { since: now(), why }
       return failed(why)
     }
   }

@@ -577,6 +577,12 @@ describe('store in LMDB', () => {
         const writes = Array.from({ length: 70 }, (_, n) => store.markUsed('d' + n + '.test', 1))
         return (await Promise.all(writes)).filter(({ ok }) => ok).length`)
       assert.equal(oks, 70)
+      // Nor does what is asked for at once, and finds no room, keep a small one away.
+      const little = await limited.run(`
+        const due = { now: ${NOW}, beyond: ${2 * NOW}, until: ${NOW + HOUR}, limit: 64 }
+        const taken = await store.takeDue(due)
+        return [taken.ok && taken.value.domains.length, (await store.markUsed('d1.test', 2)).ok]`)
+      assert.deepEqual(little, [64, true])
     })
 
     it('writes that wait when the store is closed come to an end, are there, and others are told', async () => {
