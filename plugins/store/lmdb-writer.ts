@@ -6,7 +6,7 @@ import type { LmdbFile } from './lmdb-file'
 import { NoRoom } from './lmdb-room'
 
 /** Writes in one transaction. */
-const AT_ONCE = 64
+const AT_ONCE = 256
 
 interface Write {
   readonly octets: number
@@ -40,9 +40,11 @@ export function createWriter(file: LmdbFile): Writer {
       })
       for (const tell of tells) tell()
     } catch (error) {
-      // The room for all may be missing where there is enough for each: it is an upper bound.
+      // The room for all may be missing where there is enough for some at a time: what they take is an upper bound.
       if (error instanceof NoRoom && writes.length > 1) {
-        for (const write of writes) await writeTogether([write])
+        const half = writes.length >> 1
+        await writeTogether(writes.slice(0, half))
+        await writeTogether(writes.slice(half))
         return
       }
       for (const { reject } of writes) reject(error)

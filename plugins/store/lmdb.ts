@@ -35,9 +35,11 @@ const KEPT_CHANGES = 1_000
 const PAGE = 1_000
 /** Milliseconds without another try after a failed write; each is said on stderr by the library. */
 const REST = 60_000
+/** Octets of new pages that a write to one table takes at most: twice the way down, and the list of free pages. */
+const LITTLE = 65_536
 /**
- * Octets of new pages that a write takes at most, but for values that are long. Measured with 300,000 names of 240 octets and an
- * old reader: 34 pages of 4,096 octets.
+ * And one to several, but for values that are long. Measured with 300,000 names of 240 octets and an old reader: 34 pages of 4,096
+ * octets.
  */
 const FEW = 196_608
 /** And where it moves many entries; measured: 282 pages. */
@@ -98,7 +100,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       return Promise.resolve(failed(inWords(error)))
     }
   }
-  const write = async <T>(act: () => T, octets = FEW): Promise<Stored<T>> => {
+  const write = async <T>(act: () => T, octets = LITTLE): Promise<Stored<T>> => {
     const reason = whyUnusable()
     if (reason !== undefined) return failed(reason)
     if (file.readOnly) return failed('the file can only be read')
@@ -130,7 +132,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
   const keep = async (
     act: () => void,
     instead: () => Promise<Stored<void>>,
-    octets = FEW,
+    octets = LITTLE,
     obsolete: () => void = () => undefined,
   ): Promise<Stored<void>> => {
     const written = await write(act, octets)
@@ -196,7 +198,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
         file.used.removeSync(domain)
         replan(file, domain, undefined)
         noteChange(domain)
-      })
+      }, FEW)
       if (outcome.ok) tell(listeners, domain)
       return outcome
     },
@@ -235,7 +237,7 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       if (overflowing) await overflow.plan(domain, at)
       return write(() => {
         replan(file, domain, at)
-      })
+      }, FEW)
     },
     async getNote(domain, name) {
       if (!isDomain(domain) || !isNoteName(name)) return failed('not a note')
