@@ -1,7 +1,8 @@
 /** The rows of docs/faults.md on Redis and on the file, each with a real Haraka in the midst of its work. */
 import assert from 'node:assert/strict'
-import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { octetsUsed } from '../../plugins/store/lmdb-meta'
 import { fault, wordsOf } from '../support/faults-page'
 import { type Haraka, type HarakaSettings, Lab, type Redis } from '../support/lab'
 import { run } from '../support/lab/daemon'
@@ -142,6 +143,14 @@ describe('end to end: faults of the store', function () {
       await run('mount', ['-t', 'tmpfs', '-o', options, 'disk', folder])
       return folder
     }
+    async function octetsUsedIn(file: string): Promise<number> {
+      const handle = await open(file)
+      try {
+        return octetsUsed(handle.fd) ?? assert.fail('no LMDB file')
+      } finally {
+        await handle.close()
+      }
+    }
     async function fillUp(folder: string): Promise<void> {
       const filler = writeFile(join(folder, 'filler'), Buffer.alloc(16_777_216))
       await assert.rejects(filler, /ENOSPC/)
@@ -214,6 +223,21 @@ describe('end to end: faults of the store', function () {
           assert.equal(said(haraka, wordsOf('The disk is full')), 1)
         },
         complains,
+      )
+    })
+    it('a full disk at start, with a file that was copied without its room: what it holds counts', async () => {
+      const folder = await disk('compact', 'size=8m')
+      await withFile(
+        folder,
+        async (haraka, file) => {
+          await haraka.stop()
+          await truncate(file, await octetsUsedIn(file))
+          await fillUp(folder)
+          await haraka.restart()
+          await goesOn(haraka)
+          assert.equal(said(haraka, ['the store can only be read']), 1)
+        },
+        /the store can only be read/,
       )
     })
     it(fault('The disk is full at start, without a file'), async () => {

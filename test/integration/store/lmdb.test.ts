@@ -559,20 +559,6 @@ describe('store in LMDB', () => {
       )
     }).timeout(60_000)
 
-    it('a full disk and a file that has no room yet: what it holds still counts, said once', async () => {
-      await withStore(async (store) => void (await value(store.setPolicy(record()))))
-      truncateSync(path, used())
-      const limited = startPeer(path, used() / 1024)
-      peers.push(limited)
-      const policy = await limited.run(`
-        await store.setPolicy(${JSON.stringify(record({ domain: 'new.test' }))})
-        return [(await store.getPolicy('rcpt.test')).value?.domain, (await store.getPolicy('new.test')).value?.domain]`)
-      assert.deepEqual(policy, ['rcpt.test', 'new.test'])
-      await withStore(async (store) => {
-        assert.equal(await value(store.getPolicy('new.test')), undefined, 'the file took it')
-      })
-    })
-
     it('many writes at once on a disk with room for few: each by itself, and all are taken', async () => {
       await fill()
       const limited = startPeer(path, endDisk())

@@ -146,9 +146,11 @@ function differenceOf(
   if (exitCode !== codes[delivery]) return 'the exit code'
   const goesTo = trials?.find(({ result }) => result === 'delivers')
   const gotIt = outcome.kind === 'delivered' ? outcome.ip : undefined
-  // What a server does once it was told of the mail, nobody can know before.
+  // What a server does once it was told of the mail, nobody can know before; what was demanded of it until then is the same.
   if (goesTo && goesTo.address !== gotIt && toldOfMail.includes(goesTo.address ?? '')) {
-    return undefined
+    const before = said.find(({ ip }) => ip === goesTo.address)
+    const isSame = treatment !== 'enforce' || !before || before.reason === goesTo.reason
+    return isSame ? undefined : 'the reason'
   }
   if (outcome.kind !== 'delivered') {
     if (delivery !== outcome.kind) return 'the end'
