@@ -3,7 +3,7 @@
  *
  * Promises: never throws, time linear in the size, and what it accepts can be parsed again from `lines` with the same
  * result. Choices where the RFC is silent: a max_age beyond the RFC's bound is clamped to it (erratum 7282), one
- * malformed mx makes the whole policy invalid, blank lines are tolerated only at the end.
+ * malformed mx makes the whole policy invalid, blank lines say nothing wherever they are.
  * Refuses: everything else that the ABNF does not allow, so that a web page or a half-written file is never a policy.
  */
 import { oneLine } from './one-line'
@@ -44,6 +44,7 @@ export function parsePolicy(body: Buffer): ParsedPolicy {
   const fields: Fields = { mx: [] }
   const seen = new Set<string>()
   for (const [index, line] of lines.entries()) {
+    if (isBlank(line)) continue
     const problem = takeLine(line, fields, seen)
     if (problem !== undefined) return invalid(`line ${index + 1}: ${problem}`)
   }
@@ -70,7 +71,7 @@ function splitLines(text: string): string[] {
     .map((line, index, all) =>
       index < all.length - 1 && line.endsWith('\r') ? line.slice(0, -1) : line,
     )
-  while (lines.length > 0 && trimWhiteSpace(lines[lines.length - 1] ?? '') === '') lines.pop()
+  while (lines.length > 0 && isBlank(lines[lines.length - 1] ?? '')) lines.pop()
   return lines
 }
 
@@ -134,6 +135,10 @@ function isMxPattern(pattern: string): boolean {
   return (
     labels.every((label) => LABEL.test(label)) && !/^[0-9]+$/.test(labels[labels.length - 1] ?? '')
   )
+}
+
+function isBlank(line: string): boolean {
+  return trimWhiteSpace(line) === ''
 }
 
 function isWhiteSpace(character: string | undefined): boolean {
