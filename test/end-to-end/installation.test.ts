@@ -1,6 +1,6 @@
 /** The package as an operator takes it: `npm install` into what `haraka --install` made, and one line in config/plugins. */
 import assert from 'node:assert/strict'
-import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, cp, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Lab, submit } from '../support/lab'
 import { Daemon, run } from '../support/lab/daemon'
@@ -27,7 +27,8 @@ describe('the package, installed', function () {
     lab = await Lab.start()
     registry = await Registry.start()
     const args = ['pack', '--silent', '--pack-destination', lab.folder]
-    const said = await run('npm', args, { cwd: repository })
+    // Packing builds: in a copy, so that nothing changes under a Haraka that another run is just starting.
+    const said = await run('npm', args, { cwd: await copyOfTheRepository() })
     tarball = join(lab.folder, said.trim().split('\n').at(-1) ?? '')
     for (const version of versions) await install(version)
   })
@@ -58,6 +59,17 @@ describe('the package, installed', function () {
     )
     assert.deepEqual(stray, [])
   })
+
+  /** What git knows of it, as it lies here. */
+  async function copyOfTheRepository(): Promise<string> {
+    const copy = join(lab.folder, 'repository')
+    const listed = await run('git', ['ls-files', '-z'], { cwd: repository })
+    for (const file of listed.split('\0').filter((name) => name !== '')) {
+      await cp(join(repository, file), join(copy, file))
+    }
+    await symlink(join(repository, 'node_modules'), join(copy, 'node_modules'))
+    return copy
+  }
 
   const folderOf = (version: Version) => join(lab.folder, `installed-${version}`)
 
