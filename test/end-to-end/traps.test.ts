@@ -121,7 +121,7 @@ describe('end to end: a decision that fails or does not come', function () {
           'poison.test': { do: 'poison' },
           'stall.test': { do: 'stall' },
         }),
-        'outbound.ini': 'temp_fail_intervals=5s*9\nlocal_mx_ok=false',
+        'outbound.ini': 'temp_fail_intervals=5s*9',
         'tls-policy.ini':
           '[dns]\nservers=127.0.0.1\nbackend=ad\ntimeout=1\ndeadline=2\n[mta_sts]\nfetch_timeout=1',
       },

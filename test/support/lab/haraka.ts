@@ -75,7 +75,7 @@ const ownLines: Readonly<Record<string, (settings: HarakaSettings) => readonly s
     `nodes=${nodes}`,
     'public_ip=127.0.0.1',
   ],
-  'outbound.ini': () => ['local_mx_ok=true', 'temp_fail_intervals=1h*3'],
+  'outbound.ini': () => ['temp_fail_intervals=1h*3'],
   'log.ini': () => ['level=info', 'format=default', 'timestamps=true'],
 }
 

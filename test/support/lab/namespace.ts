@@ -14,7 +14,8 @@ const marker = 'TLS_POLICY_LAB'
 
 /**
  * Addresses inside. TEST-NET-1, TEST-NET-2, 198.18.0.0/15 (RFC 2544) and 2001:db8::/32 are all local: a server may listen
- * on any of them.
+ * on any of them. The first of each network is the interface's own: of all of them, Haraka takes these alone for this
+ * machine, so that receivers at the others need no `local_mx_ok`.
  * TEST-NET-3 swallows: packets to 203.0.113.53 and 203.0.113.25 go out and never come back.
  */
 const addresses = {
