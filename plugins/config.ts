@@ -1,7 +1,7 @@
 /**
  * tls-policy.ini in, one frozen and typed Config out. Every mistake is told, each with section, key, value and what is
  * allowed; a file with mistakes gives no Config at all. Unknown sections and keys are mistakes: a misspelt `enabeld=false` or
- * `dane-onyl` must not pass for a setting.
+ * `dane-onyl` must not pass for a setting. Pure.
  */
 import { domainToASCII } from 'node:url'
 import { findRedisMistakes, REDIS_KEYS, type RedisSettings } from './store/redis-settings'

@@ -1,4 +1,4 @@
-/** The shapes of DANE for SMTP (RFC 6698, 7671, 7672) that other rooms see. */
+/** The shapes of DANE for SMTP (RFC 6698, 7671, 7672) that other rooms see. Pure. */
 import type { Failure } from '../dnssec-stub/types'
 
 /** A usable record: DANE-TA(2) or DANE-EE(3), known selector and matching type, well-formed data (RFC 7672 §3.1). */

@@ -1,6 +1,6 @@
 /**
  * The words of one delivery (DESIGN: facts -> decide -> plan -> verdict). Facts are what lookups said; the plan is what
- * follows from them; nothing here does I/O. A requirement is met or the host is not used: there is no third way.
+ * follows from them; nothing here does I/O. A requirement is met or the host is not used: there is no third way. Pure.
  */
 import type { DaneFailureReason, TlsaRecord, TlsaVerdict } from '../dane/types'
 import type { Failure, MxRecord, Security } from '../dnssec-stub/types'

@@ -1,7 +1,7 @@
 /**
  * What a DNSSEC-aware lookup can say. Four outcomes, never fewer: an answer, a denial (the name has no such records, or
  * does not exist), each with its security, or a failure. A failure is never "no records": whoever asks must be able to
- * tell an attacker's silence from a domain owner's (RFC 7672 §2.1.1).
+ * tell an attacker's silence from a domain owner's (RFC 7672 §2.1.1). Pure.
  */
 
 /** RFC 4035 §4.3, as a stub sees it: `insecure` covers answers without the AD bit and answers over an untrusted path. */

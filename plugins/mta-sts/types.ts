@@ -1,4 +1,4 @@
-/** The shapes of MTA-STS (RFC 8461) that other rooms see. */
+/** The shapes of MTA-STS (RFC 8461) that other rooms see. Pure. */
 
 export type StsMode = 'enforce' | 'testing' | 'none'
 

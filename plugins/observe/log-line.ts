@@ -1,6 +1,6 @@
 /**
  * One line for one attempt on a host, always the same keys in the same order, so that operators can grep and count.
- * Values from the network are quoted and stripped of control characters.
+ * Values from the network are quoted and stripped of control characters. Pure.
  */
 import { REASONS } from './reasons'
 import type { ReasonCode } from './reasons'

@@ -1,7 +1,7 @@
 /**
  * The one catalogue of reasons: every code that a log line, a deferral, a DSN, a metric or the command can show, with what it
  * means, where the rule comes from, and who can do what about it. docs/reasons.md is compared with it by a test.
- * Codes are stable: operators match on them.
+ * Codes are stable: operators match on them. Pure.
  */
 import type { PlanReason, SessionReason, SuccessReason } from '../delivery/types'
 import type { StsProblemReason } from '../mta-sts/types'

@@ -5,7 +5,7 @@
  * a signature does. A path is accepted when each certificate was signed by the next, all are within their validity, each
  * issuer is a CA that may sign, and path lengths, name constraints, key usages and key purposes hold, up to and including
  * the anchor. The leaf is never its own anchor. No local CA store plays a part.
- * Refuses: critical extensions that are not understood, weak keys and digests, work beyond the limits below. Never throws.
+ * Refuses: critical extensions that are not understood, weak keys and digests, work beyond the limits below. Never throws. Pure.
  */
 import type { KeyObject, X509Certificate } from 'node:crypto'
 import { KEY_USAGE, readProfile, SERVER_AUTH, type Profile } from './certificate'

@@ -2,7 +2,7 @@
  * A reader of DER (ITU-T X.690) for the few structures that node:crypto does not give.
  *
  * Promises: never throws, never reads past what it was given, and takes only DER: definite, minimal lengths, one-octet tags,
- * content that its elements fill exactly. Everything else is `undefined`, and who asks must treat that as a refusal.
+ * content that its elements fill exactly. Everything else is `undefined`, and who asks must treat that as a refusal. Pure.
  */
 
 export const TAG = {

@@ -4,7 +4,7 @@
  * Promises: names are read from the DER of subjectAltName, octet by octet, never from a text form; only dNSNames count, never
  * addresses, URIs or mail addresses. A name with any octet that a host name cannot have (NUL, space, non-ASCII) fits
  * nothing. `*` stands for exactly one label and must be the whole first one. The common name counts only where the caller
- * allows it and the certificate has no dNSName at all. Never throws.
+ * allows it and the certificate has no dNSName at all. Never throws. Pure.
  */
 import type { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'

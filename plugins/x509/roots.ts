@@ -1,6 +1,6 @@
 /**
  * A chain against roots that its session did not know: for sessions that somebody else held, with other roots. Gives what
- * OpenSSL would have said, in its words, names left aside. Never throws; what cannot be read is not trusted.
+ * OpenSSL would have said, in its words, names left aside. Never throws; what cannot be read is not trusted. Pure.
  */
 import { X509Certificate } from 'node:crypto'
 import { findPath } from './chain'
