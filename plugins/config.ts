@@ -3,17 +3,8 @@
  * allowed; a file with mistakes gives no Config at all. Unknown sections and keys are mistakes: a misspelt `enabeld=false` or
  * `dane-onyl` must not pass for a setting. Pure.
  */
-import { domainToASCII } from 'node:url'
+import { readDestinations, type Destinations } from './destinations'
 import { findRedisMistakes, REDIS_KEYS, type RedisSettings } from './store/redis-settings'
-
-export const DESTINATION_RULES = ['dane-only', 'dane', 'sts', 'encrypt', 'observe', 'off'] as const
-export type DestinationRule = (typeof DESTINATION_RULES)[number]
-
-export interface Destination {
-  readonly rule: DestinationRule
-  /** The last day on which the rule holds, `YYYY-MM-DD` in UTC; without it, the rule has no end. */
-  readonly until?: string
-}
 
 export interface Config {
   readonly mode: 'enforce' | 'observe'
@@ -51,8 +42,7 @@ export interface Config {
   }
   /** As in redis.ini's [server]; what is left out comes from there. */
   readonly redis: RedisSettings
-  /** By next-hop domain, or `.parent` for everything below it. */
-  readonly destinations: ReadonlyMap<string, Destination>
+  readonly destinations: Destinations
 }
 
 export type ConfigResult =
@@ -76,8 +66,7 @@ class SectionReader {
     private readonly name: string,
     private readonly mistakes: string[],
   ) {
-    const section = ini[name]
-    this.#values = isSection(section) ? section : {}
+    this.#values = sectionOf(ini, name)
   }
 
   text(key: string): string | undefined {
@@ -157,8 +146,10 @@ export function readConfig(
     mtaSts: readMtaSts(section('mta_sts')),
     tls: readTls(section('tls')),
     store: readStore(section('store')),
-    redis: readRedis(section('redis'), ini['redis']),
-    destinations: readDestinations(ini['destinations'], mistakes),
+    redis: readRedis(section('redis'), sectionOf(ini, 'redis')),
+    destinations: readDestinations(sectionOf(ini, 'destinations'), (setting, allowed) => {
+      mistakes.push(`${FILE}: destinations.${setting}: ${allowed} is allowed here`)
+    }),
   }
   refuseUnknownSections(ini, mistakes)
   return mistakes.length === 0 ? { ok: true, config: deepFreeze(config) } : { ok: false, mistakes }
@@ -263,11 +254,11 @@ function readStore(store: SectionReader): Config['store'] {
   return result
 }
 
-function readRedis(redis: SectionReader, section: unknown): Config['redis'] {
+function readRedis(redis: SectionReader, section: Section): Config['redis'] {
   const settings: Record<string, string | number | boolean> = {}
   for (const key of REDIS_KEYS) {
     redis.text(key)
-    const value = isSection(section) ? section[key] : undefined
+    const value = section[key]
     // An empty one counts as well: it takes away what redis.ini says.
     if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') {
       settings[key] = value
@@ -278,78 +269,6 @@ function readRedis(redis: SectionReader, section: unknown): Config['redis'] {
   return settings
 }
 
-function readDestinations(section: unknown, mistakes: string[]): Config['destinations'] {
-  const destinations = new Map<string, Destination>()
-  if (!isSection(section)) return destinations
-  for (const [key, value] of Object.entries(section)) {
-    const name = destinationName(key)
-    const destination = parseDestination(typeof value === 'string' ? value : '')
-    if (name === undefined) {
-      mistakes.push(
-        `${FILE}: destinations.${key}: a domain, or .parent for all below it, is allowed here`,
-      )
-    } else if (destination === undefined) {
-      mistakes.push(
-        `${FILE}: destinations.${key}=${String(value)}: one of ${DESTINATION_RULES.join(', ')}, ` +
-          'alone or with "until YYYY-MM-DD", is allowed here',
-      )
-    } else {
-      destinations.set(name, destination)
-    }
-  }
-  return destinations
-}
-
-function destinationName(key: string): string | undefined {
-  const parent = key.startsWith('.')
-  const domain = domainToASCII(parent ? key.slice(1) : key).replace(/\.$/, '')
-  if (domain === '' || domain.startsWith('.')) return undefined
-  return parent ? `.${domain}` : domain
-}
-
-function parseDestination(text: string): Destination | undefined {
-  const match = /^(\S+)(?:\s+until\s+(\d{4}-\d{2}-\d{2}))?$/.exec(text.trim())
-  const rule = DESTINATION_RULES.find((word) => word === match?.[1])
-  if (rule === undefined) return undefined
-  const until = match?.[2]
-  if (until === undefined) return { rule }
-  return isDate(until) ? { rule, until } : undefined
-}
-
-function isDate(text: string): boolean {
-  const date = new Date(`${text}T00:00:00Z`)
-  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text)
-}
-
-/**
- * The operator's rule for a next-hop domain: its own, else the nearest parent's; an exception past its day is none.
- * @param nextHop Lower case A-labels.
- */
-export function ruleFor(config: Config, nextHop: string, now: Date): DestinationRule | undefined {
-  if (config.destinations.size === 0) return undefined
-  for (const name of [nextHop, ...parentsOf(nextHop)]) {
-    const destination = config.destinations.get(name)
-    if (destination && !hasEnded(destination, now)) return destination.rule
-  }
-  return undefined
-}
-
-/** Exceptions whose last day is over; they have no effect any more and deserve one warning. */
-export function endedDestinations(config: Config, now: Date): readonly string[] {
-  return [...config.destinations]
-    .filter(([, destination]) => hasEnded(destination, now))
-    .map(([name, { rule, until }]) => `${name}=${rule} until ${until ?? ''}`)
-}
-
-function hasEnded({ until }: Destination, now: Date): boolean {
-  return until !== undefined && now.toISOString().slice(0, 10) > until
-}
-
-function parentsOf(domain: string): readonly string[] {
-  const labels = domain.split('.')
-  return labels.slice(1).map((_, index) => `.${labels.slice(index + 1).join('.')}`)
-}
-
 const SECTIONS = ['main', 'dns', 'dane', 'mta_sts', 'tls', 'store', 'redis', 'destinations']
 
 function refuseUnknownSections(ini: IniFile, mistakes: string[]): void {
@@ -357,6 +276,11 @@ function refuseUnknownSections(ini: IniFile, mistakes: string[]): void {
     if (SECTIONS.includes(name)) continue
     mistakes.push(`${FILE}: [${name}]: no such section; there are ${SECTIONS.join(', ')}`)
   }
+}
+
+function sectionOf(ini: IniFile, name: string): Section {
+  const section = ini[name]
+  return isSection(section) ? section : {}
 }
 
 function isSection(value: unknown): value is Section {

@@ -3,11 +3,11 @@
  * It loads whole or not at all: a mistake in the settings or an unknown Haraka is an exception out of register(), with
  * which Haraka ends; a relay that is up enforces.
  */
-import { endedDestinations } from './config'
 import type { Config, IniFile } from './config'
 import type { Health } from './dnssec-stub'
 import { createAhead } from './delivery/ahead'
 import { treatmentOf } from './delivery/planner'
+import { endedDestinations } from './destinations'
 import { createControl } from './haraka/control'
 import type { Control } from './haraka/control'
 import { findSeam } from './haraka/seam'

@@ -4,11 +4,11 @@
  */
 import { isIP } from 'node:net'
 import type { SecureVersion } from 'node:tls'
-import { ruleFor } from '../config'
 import { mxIsSecure } from '../delivery/decide'
 import { nextHopDomain, treatmentOf } from '../delivery/planner'
 import type { Treatment } from '../delivery/planner'
 import type { Plan } from '../delivery/types'
+import { ruleFor } from '../destinations'
 import { rehearse } from '../haraka/rehearsal'
 import type { Rehearsal } from '../haraka/rehearsal'
 import { createContextSource } from '../haraka/tls-context'

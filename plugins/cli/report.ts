@@ -4,10 +4,10 @@
  */
 import { createHash } from 'node:crypto'
 import type { X509Certificate } from 'node:crypto'
-import type { DestinationRule } from '../config'
 import { presentRecord } from '../dane/tlsa'
 import type { Treatment } from '../delivery/planner'
 import type { Facts, Plan, PlannedHost, Requirement, Verdict } from '../delivery/types'
+import type { DestinationRule } from '../destinations'
 import type { Health } from '../dnssec-stub'
 import type { Rehearsal, Trial } from '../haraka/rehearsal'
 import { refreshTime } from '../mta-sts/refresh'

@@ -3,7 +3,7 @@
  * Strictness only rises: each host gets the strongest of the operator's floor, DANE and MTA-STS. A lookup that failed is a
  * host not used; only hosts of which nobody ever said anything are delivered to as plain Haraka would.
  */
-import type { DestinationRule } from '../config'
+import type { DestinationRule } from '../destinations'
 import { referenceIdentifiers } from '../dane/discovery'
 import type { TlsaVerdict } from '../dane/types'
 import type { Failure } from '../dnssec-stub/types'

@@ -4,7 +4,7 @@
  */
 import { domainToASCII } from 'node:url'
 import type { Config } from '../config'
-import { ruleFor } from '../config'
+import { ruleFor } from '../destinations'
 import type { ManagedResolver } from '../dnssec-stub'
 import { decide } from './decide'
 import type { Rules } from './decide'

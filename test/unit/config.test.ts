@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { endedDestinations, readConfig, ruleFor } from '../../plugins/config'
+import { readConfig } from '../../plugins/config'
 import type { Config, IniFile } from '../../plugins/config'
+import { endedDestinations, ruleFor } from '../../plugins/destinations'
 import { clusterNodes, sentinels } from '../../plugins/store/redis-settings'
 
 const anyServer = () => undefined

@@ -1,0 +1,97 @@
+/**
+ * [destinations] of tls-policy.ini: what the operator wants for a next-hop domain, or for all below a parent, whatever the
+ * receiver has published. Pure.
+ */
+import { domainToASCII } from 'node:url'
+
+export const DESTINATION_RULES = ['dane-only', 'dane', 'sts', 'encrypt', 'observe', 'off'] as const
+export type DestinationRule = (typeof DESTINATION_RULES)[number]
+
+export interface Destination {
+  readonly rule: DestinationRule
+  /** The last day on which the rule holds, `YYYY-MM-DD` in UTC; without it, the rule has no end. */
+  readonly until?: string
+}
+
+/** By next-hop domain, or `.parent` for everything below it. */
+export type Destinations = ReadonlyMap<string, Destination>
+
+/** @param wrong is told each mistake: the key, with its value where that is what is wrong, and what is allowed */
+export function readDestinations(
+  section: Readonly<Record<string, unknown>>,
+  wrong: (setting: string, allowed: string) => void,
+): Destinations {
+  const destinations = new Map<string, Destination>()
+  for (const [key, value] of Object.entries(section)) {
+    const name = destinationName(key)
+    const destination = parseDestination(typeof value === 'string' ? value : '')
+    if (name === undefined) {
+      wrong(key, 'a domain, or .parent for all below it,')
+    } else if (destination === undefined) {
+      wrong(
+        `${key}=${String(value)}`,
+        `one of ${DESTINATION_RULES.join(', ')}, alone or with "until YYYY-MM-DD",`,
+      )
+    } else {
+      destinations.set(name, destination)
+    }
+  }
+  return destinations
+}
+
+function destinationName(key: string): string | undefined {
+  const parent = key.startsWith('.')
+  const domain = domainToASCII(parent ? key.slice(1) : key).replace(/\.$/, '')
+  if (domain === '' || domain.startsWith('.')) return undefined
+  return parent ? `.${domain}` : domain
+}
+
+function parseDestination(text: string): Destination | undefined {
+  const match = /^(\S+)(?:\s+until\s+(\d{4}-\d{2}-\d{2}))?$/.exec(text.trim())
+  const rule = DESTINATION_RULES.find((word) => word === match?.[1])
+  if (rule === undefined) return undefined
+  const until = match?.[2]
+  if (until === undefined) return { rule }
+  return isDate(until) ? { rule, until } : undefined
+}
+
+function isDate(text: string): boolean {
+  const date = new Date(`${text}T00:00:00Z`)
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text)
+}
+
+/**
+ * The operator's rule for a next-hop domain: its own, else the nearest parent's; an exception past its day is none.
+ * @param nextHop Lower case A-labels.
+ */
+export function ruleFor(
+  { destinations }: { readonly destinations: Destinations },
+  nextHop: string,
+  now: Date,
+): DestinationRule | undefined {
+  if (destinations.size === 0) return undefined
+  for (const name of [nextHop, ...parentsOf(nextHop)]) {
+    const destination = destinations.get(name)
+    if (destination && !hasEnded(destination, now)) return destination.rule
+  }
+  return undefined
+}
+
+/** Exceptions whose last day is over; they have no effect any more and deserve one warning. */
+export function endedDestinations(
+  { destinations }: { readonly destinations: Destinations },
+  now: Date,
+): readonly string[] {
+  return [...destinations]
+    .filter(([, destination]) => hasEnded(destination, now))
+    .map(([name, { rule, until }]) => `${name}=${rule} until ${until ?? ''}`)
+}
+
+function hasEnded({ until }: Destination, now: Date): boolean {
+  return until !== undefined && now.toISOString().slice(0, 10) > until
+}
+
+function parentsOf(domain: string): readonly string[] {
+  const labels = domain.split('.')
+  return labels.slice(1).map((_, index) => `.${labels.slice(index + 1).join('.')}`)
+}
