@@ -56,6 +56,32 @@ const FILE = 'tls-policy.ini'
 
 type Section = Readonly<Record<string, unknown>>
 
+/** Where a setting stands in the operator's file, or, without a key, the section; undefined where it is not of that file. */
+export type LineOf = (section: string, key?: string) => number | undefined
+
+class Mistakes {
+  readonly all: string[] = []
+
+  constructor(private readonly lineOf: LineOf) {}
+
+  add(section: string, key: string | undefined, rest: string): void {
+    const name = key === undefined ? `[${section}]` : `${section}.${key}`
+    this.all.push(mistakeIn(this.lineOf(section, key), `${name}${rest}`))
+  }
+}
+
+/** How a mistake in the file is told. */
+export function mistakeIn(line: number | undefined, sentence: string): string {
+  return `${FILE}${line === undefined ? '' : `, line ${line}`}: ${sentence}`
+}
+
+/** Haraka takes what stands behind a value for a part of it. */
+function commentHint(value: string): string {
+  return COMMENT_BEHIND.test(value) ? '; a comment needs a line of its own' : ''
+}
+
+const COMMENT_BEHIND = /\s[;#]/
+
 /** Reads keys of one section, remembers which were asked for, and notes each mistake. */
 class SectionReader {
   readonly #values: Section
@@ -64,7 +90,7 @@ class SectionReader {
   constructor(
     ini: IniFile,
     private readonly name: string,
-    private readonly mistakes: string[],
+    private readonly mistakes: Mistakes,
   ) {
     this.#values = sectionOf(ini, name)
   }
@@ -77,6 +103,13 @@ class SectionReader {
       return String(value).trim()
     }
     return this.#wrong(key, JSON.stringify(value), 'one value')
+  }
+
+  /** A path or a name: nearly all texts are some, also one with a comment behind it. */
+  freeText(key: string): string | undefined {
+    const text = this.text(key)
+    if (text === undefined || !COMMENT_BEHIND.test(text)) return text
+    return this.#wrong(key, text, 'a text without " ;" and " #" in it')
   }
 
   choice<T extends string>(key: string, allowed: readonly T[], otherwise: T): T {
@@ -116,7 +149,7 @@ class SectionReader {
   }
 
   #wrong(key: string, value: string, allowed: string): undefined {
-    this.mistakes.push(`${FILE}: ${this.name}.${key}=${value}: ${allowed} is allowed here`)
+    this.mistakes.add(this.name, key, `=${value}: ${allowed} is allowed here${commentHint(value)}`)
     return undefined
   }
 
@@ -125,9 +158,7 @@ class SectionReader {
     const known = [...this.#asked].join(', ')
     for (const key of Object.keys(this.#values)) {
       if (this.#asked.has(key)) continue
-      this.mistakes.push(
-        `${FILE}: ${this.name}.${key}: no such setting; [${this.name}] has ${known}`,
-      )
+      this.mistakes.add(this.name, key, `: no such setting; [${this.name}] has ${known}`)
     }
   }
 }
@@ -136,8 +167,9 @@ class SectionReader {
 export function readConfig(
   ini: IniFile,
   parseServer: (text: string) => string | undefined,
+  lineOf: LineOf = () => undefined,
 ): ConfigResult {
-  const mistakes: string[] = []
+  const mistakes = new Mistakes(lineOf)
   const section = (name: string) => new SectionReader(ini, name, mistakes)
   const config: Config = {
     ...readMain(section('main')),
@@ -147,12 +179,16 @@ export function readConfig(
     tls: readTls(section('tls')),
     store: readStore(section('store')),
     redis: readRedis(section('redis'), sectionOf(ini, 'redis')),
-    destinations: readDestinations(sectionOf(ini, 'destinations'), (setting, allowed) => {
-      mistakes.push(`${FILE}: destinations.${setting}: ${allowed} is allowed here`)
+    destinations: readDestinations(sectionOf(ini, 'destinations'), (key, value, allowed) => {
+      const rest = value === undefined ? '' : `=${value}`
+      const hint = commentHint(value ?? '')
+      mistakes.add('destinations', key, `${rest}: ${allowed} is allowed here${hint}`)
     }),
   }
   refuseUnknownSections(ini, mistakes)
-  return mistakes.length === 0 ? { ok: true, config: deepFreeze(config) } : { ok: false, mistakes }
+  return mistakes.all.length === 0
+    ? { ok: true, config: deepFreeze(config) }
+    : { ok: false, mistakes: mistakes.all }
 }
 
 function readMain(main: SectionReader): Pick<Config, 'mode'> {
@@ -180,10 +216,10 @@ function readDns(
     backend: dns.choice('backend', ['auto', 'ad', 'getdns'], 'auto'),
     servers,
     trustAd: dns.choice('trust_ad', ['loopback', 'listed', 'never'], 'loopback'),
-    trustAnchor: dns.text('trust_anchor'),
+    trustAnchor: dns.freeText('trust_anchor'),
     timeoutSeconds,
     deadlineSeconds,
-    selfTest: dns.text('self_test') ?? '.',
+    selfTest: dns.freeText('self_test') ?? '.',
   }
   if (result.trustAd === 'listed' && servers.length === 0) {
     dns.wrong(
@@ -222,7 +258,7 @@ function inNamedOrder<T extends string>(
 function readMtaSts(sts: SectionReader): Config['mtaSts'] {
   const result: Config['mtaSts'] = {
     enabled: sts.boolean('enabled', true),
-    caFile: sts.text('ca_file'),
+    caFile: sts.freeText('ca_file'),
     fetchTimeoutSeconds: sts.wholeNumber('fetch_timeout', 1, 300, 60),
     maxBody: sts.wholeNumber('max_body', 1024, 1048576, 65536),
     fetchPrivate: sts.boolean('fetch_private', false),
@@ -247,7 +283,7 @@ function readStore(store: SectionReader): Config['store'] {
   }
   const result: Config['store'] = {
     backend: store.choice('backend', ['lmdb', 'redis', 'memory'], 'lmdb'),
-    path: store.text('path'),
+    path: store.freeText('path'),
     prefix,
   }
   store.refuseUnknown()
@@ -271,10 +307,10 @@ function readRedis(redis: SectionReader, section: Section): Config['redis'] {
 
 const SECTIONS = ['main', 'dns', 'dane', 'mta_sts', 'tls', 'store', 'redis', 'destinations']
 
-function refuseUnknownSections(ini: IniFile, mistakes: string[]): void {
+function refuseUnknownSections(ini: IniFile, mistakes: Mistakes): void {
   for (const name of Object.keys(ini)) {
     if (SECTIONS.includes(name)) continue
-    mistakes.push(`${FILE}: [${name}]: no such section; there are ${SECTIONS.join(', ')}`)
+    mistakes.add(name, undefined, `: no such section; there are ${SECTIONS.join(', ')}`)
   }
 }
 

@@ -2,6 +2,7 @@
  * [destinations] of tls-policy.ini: what the operator wants for a next-hop domain, or for all below a parent, whatever the
  * receiver has published. Pure.
  */
+import { isIP } from 'node:net'
 import { domainToASCII } from 'node:url'
 
 export const DESTINATION_RULES = ['dane-only', 'dane', 'sts', 'encrypt', 'observe', 'off'] as const
@@ -16,34 +17,57 @@ export interface Destination {
 /** By next-hop domain, or `.parent` for everything below it. */
 export type Destinations = ReadonlyMap<string, Destination>
 
-/** @param wrong is told each mistake: the key, with its value where that is what is wrong, and what is allowed */
+/**
+ * @param section by key as written: a domain, `.parent` or `*.parent`
+ * @param wrong is told each mistake: the key, its value where that is what is wrong, and what is allowed
+ */
 export function readDestinations(
   section: Readonly<Record<string, unknown>>,
-  wrong: (setting: string, allowed: string) => void,
+  wrong: (key: string, value: string | undefined, allowed: string) => void,
 ): Destinations {
   const destinations = new Map<string, Destination>()
+  const written = new Map<string, string>()
   for (const [key, value] of Object.entries(section)) {
     const name = destinationName(key)
     const destination = parseDestination(typeof value === 'string' ? value : '')
+    const before = written.get(name ?? '')
     if (name === undefined) {
-      wrong(key, 'a domain, or .parent for all below it,')
+      wrong(key, undefined, 'a domain, or .parent for all below it,')
+    } else if (before !== undefined) {
+      wrong(key, undefined, `${before} is the same, and one of them`)
     } else if (destination === undefined) {
       wrong(
-        `${key}=${String(value)}`,
+        key,
+        String(value),
         `one of ${DESTINATION_RULES.join(', ')}, alone or with "until YYYY-MM-DD",`,
       )
     } else {
       destinations.set(name, destination)
     }
+    if (name !== undefined) written.set(name, key)
   }
   return destinations
 }
 
+const OUR_LINE = /^\s*((?:\*\.)?(?:[\p{L}\p{M}\p{N}._-]|\u200c|\u200d)+)\s*=\s*(.*?)\s*$/u
+
+/** A destination's line that Haraka's reader does not understand: `*.parent`, or a name with other letters than ASCII's. */
+export function readDestinationLine(
+  text: string,
+): { readonly key: string; readonly value: string } | undefined {
+  const [, key, value] = OUR_LINE.exec(text) ?? []
+  return key === undefined || value === undefined ? undefined : { key, value }
+}
+
+const NAME = /^(?=.{1,253}$)(?:[\w-]{1,63}\.)*[\w-]{1,63}$/
+
+/** @returns lower-case A-labels, with a dot in front for a parent; undefined for what no next-hop domain can be */
 function destinationName(key: string): string | undefined {
-  const parent = key.startsWith('.')
-  const domain = domainToASCII(parent ? key.slice(1) : key).replace(/\.$/, '')
-  if (domain === '' || domain.startsWith('.')) return undefined
-  return parent ? `.${domain}` : domain
+  const [, parent, name = ''] = /^(\.|\*\.)?(.*)$/.exec(key) ?? []
+  const domain = domainToASCII(name).replace(/\.$/, '').toLowerCase()
+  // An address has no policies of its own.
+  if (!NAME.test(domain) || isIP(domain) !== 0) return undefined
+  return parent === undefined ? domain : `.${domain}`
 }
 
 function parseDestination(text: string): Destination | undefined {

@@ -258,7 +258,7 @@ function tellHealth(plugin: HarakaPlugin, health: Health): void {
 /** @throws Error with one line for each mistake: Haraka does not start with half an idea of what to protect. */
 function load(plugin: HarakaPlugin, outbound: OutboundModule, onChange: () => void): Loaded {
   const ini = plugin.config.get('tls-policy.ini', {}, onChange) as IniFile
-  const result = readTlsPolicyIni(ini)
+  const result = readTlsPolicyIni(ini, '')
   if (!result.ok) {
     for (const mistake of result.mistakes) plugin.logcrit(plugin, mistake)
     throw new Error(`tls-policy was not loaded:\n${result.mistakes.join('\n')}`)

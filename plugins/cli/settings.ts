@@ -10,10 +10,11 @@ import { join, resolve } from 'node:path'
 import type { Config } from '../config'
 import type { TlsSettings } from '../haraka/types'
 import type { UnaidedTls } from '../haraka/unaided'
+import { isTrue, mergeIni, parseIni, parseList } from '../ini'
+import type { Ini, IniSection, IniValue } from '../ini'
+import { NO_FILE, readOwnFile } from '../own-file'
 import { readTlsPolicyIni, redisServer, storeFolderBeside } from '../settings'
 import { readCaFile } from '../wiring'
-import { isTrue, mergeIni, parseIni, parseList } from './ini'
-import type { Ini, IniSection, IniValue } from './ini'
 
 export interface Settings {
   readonly folder: string
@@ -56,7 +57,13 @@ export function isHarakaFolder(folder: string): boolean {
 export function readSettings(folder: string): SettingsResult {
   const file = (name: string) => readIfThere(join(folder, 'config', name))
   const ini = (name: string): Ini => parseIni(file(name))
-  const read = readTlsPolicyIni(mergeIni(parseIni(readIfThere(SHIPPED)), ini('tls-policy.ini')))
+  let own = NO_FILE
+  const unreadable = sentenceOf(() => (own = readOwnFile(join(folder, 'config'))))
+  if (unreadable !== undefined) return { ok: false, mistakes: [unreadable] }
+  const read = readTlsPolicyIni(
+    mergeIni(parseIni(readIfThere(SHIPPED)), parseIni(own.text)),
+    own.text,
+  )
   if (!read.ok) return read
   const { config } = read
   let ca: string | undefined

@@ -145,7 +145,7 @@ function createPlugin({ lab }: World, first: storeModule.Store) {
   const { readTlsPolicyIni } = compiled('settings.js') as typeof settingsModule
   const { wireResolver } = compiled('wiring.js') as typeof wiringModule
 
-  const read = readTlsPolicyIni({})
+  const read = readTlsPolicyIni({}, '')
   if (!read.ok) throw new Error(read.mistakes.join('\n'))
   const { config } = read
   const managed = wireResolver({ config: () => config, onHealth: () => undefined })

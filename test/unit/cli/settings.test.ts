@@ -45,12 +45,12 @@ describe('settings of a Haraka folder', () => {
     assert.deepEqual(config.destinations.get('a.example'), { rule: 'dane', until: '2030-01-01' })
   })
 
-  it('mistakes are told, each with section and key', () => {
+  it('mistakes are told, each with line, section and key', () => {
     writeFileSync(join(folder, 'config/tls-policy.ini'), '[dns]\nservers=dns.example\nbackend=x\n')
     const result = readSettings(folder)
     assert.ok(!result.ok)
     assert.equal(result.mistakes.length, 2)
-    for (const mistake of result.mistakes) assert.match(mistake, /^tls-policy\.ini: dns\./)
+    for (const mistake of result.mistakes) assert.match(mistake, /^tls-policy\.ini, line [23]: dns\./)
   })
 
   it('a ca_file that cannot be read is a mistake', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
-import { mergeIni, parseIni, parseList, type Ini } from '../../../plugins/cli/ini'
+import { mergeIni, parseIni, parseList, type Ini } from '../../plugins/ini'
 
 interface HarakasReader {
   parseIni(name: string, options: object, text: string): Ini
