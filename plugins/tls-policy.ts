@@ -41,10 +41,11 @@ interface Running {
   readonly lookAhead: (domains: Iterable<string>) => void
   /** Whether some plugin may name a route for mail. */
   readonly mayBeRouted: () => boolean
-  /** Starts once; whatever is asked before waits for it. */
-  readonly start: () => Promise<Wiring>
+  /** Starts once; whatever is asked before waits for it. Rejects with why there is no start. */
+  readonly start: () => Promise<void>
   readonly settingsChanged: () => void
-  readonly stop: () => void
+  /** Begins nothing any more of which no delivery has need. What deliveries need stays as long as the process. */
+  readonly retire: () => void
 }
 
 /** Haraka loads a plugin once for each process, and keeps nothing for it. */
@@ -121,7 +122,8 @@ export function register(this: HarakaPlugin): void {
       metrics.preflightDone(secured, seconds)
     },
   })
-  const uninstall = seam.install(control)
+  seam.install(control)
+  let retired = false
   running = {
     control,
     metrics: service,
@@ -131,23 +133,21 @@ export function register(this: HarakaPlugin): void {
       await planner.planForDomain(domain)
     }),
     mayBeRouted: () => (plugins.registered_hooks['get_mx']?.length ?? 0) > 0,
-    start: () => {
+    start: async () => {
       tellStart(this, config())
-      return start()
+      const { sts } = await start()
+      if (!retired) sts.startRefreshing()
     },
     settingsChanged: () => {
-      void wiring?.then(
-        (started) => {
-          started.settingsChanged()
-        },
-        // What could not start has said so.
-        () => undefined,
-      )
+      wiring?.then((started) => {
+        started.settingsChanged()
+      }, hasSaidSo)
     },
-    stop: () => {
-      uninstall()
-      service.stop()
-      void wiring?.then((started) => started.close())
+    retire: () => {
+      retired = true
+      wiring?.then(({ sts }) => {
+        sts.stopRefreshing()
+      }, hasSaidSo)
     },
   }
   this.register_hook('init_master', 'start_tls_policy')
@@ -171,8 +171,7 @@ export function start_tls_policy(
     return
   }
   running.start().then(
-    (wiring) => {
-      wiring.sts.startRefreshing()
+    () => {
       next()
     },
     (err: unknown) => {
@@ -217,9 +216,17 @@ export function look_ahead(
   next()
 }
 
+/**
+ * Haraka calls this long before its end: for up to a minute more it delivers the mail that it has, and takes more over connections
+ * that are open. So nothing is taken away here. What is left of us keeps no process alive, and ends with it.
+ */
 export function shutdown(): void {
-  running?.stop()
-  running = undefined
+  running?.retire()
+}
+
+/** For a start that failed: whoever asked for it has been told. */
+function hasSaidSo(): void {
+  // Every delivery hears of it again.
 }
 
 function tellStart(plugin: HarakaPlugin, { mode, store }: Config): void {

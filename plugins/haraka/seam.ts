@@ -34,8 +34,8 @@ export interface SeamHandlers {
 export interface Seam {
   readonly HarakaMx: HarakaMxClass
   readonly version: string
-  /** Puts the handlers in place. @returns What takes them out again. */
-  install(handlers: SeamHandlers): () => void
+  /** Puts the handlers in place, for as long as the process lives: mail can move until its last moment. */
+  install(handlers: SeamHandlers): void
 }
 
 /** The oldest Haraka that was tried, and the first that was not. */
@@ -108,7 +108,9 @@ export function findSeam(harakaRequire: (module: string) => unknown): Seam {
   return {
     HarakaMx,
     version,
-    install: (handlers) => install(prototype, clientPool, handlers),
+    install: (handlers) => {
+      install(prototype, clientPool, handlers)
+    },
   }
 }
 
@@ -116,7 +118,7 @@ function install(
   prototype: Record<PropertyKey, unknown>,
   clientPool: ClientPool,
   handlers: SeamHandlers,
-): () => void {
+): void {
   const originals = {
     get_mx_respond: prototype['get_mx_respond'] as Method,
     get_force_tls: prototype['get_force_tls'] as Method,
@@ -140,13 +142,7 @@ function install(
   clientPool.get_client = (mx, callback) => {
     handlers.getClient(mx, callback, (m, cb) => originalGetClient.call(clientPool, m, cb))
   }
-  Object.defineProperty(prototype, INSTALLED, { value: true, configurable: true })
-
-  return () => {
-    Object.assign(prototype, originals)
-    clientPool.get_client = originalGetClient
-    Reflect.deleteProperty(prototype, INSTALLED)
-  }
+  Object.defineProperty(prototype, INSTALLED, { value: true })
 }
 
 function readVersion(packageJson: unknown): string {

@@ -56,15 +56,21 @@ export interface Obtain {
    * Fetches anew.
    * @param after if a policy fetched later than this is stored by now, there is nothing to do; Infinity: the operator asks,
    *   whatever is stored and whatever has failed before
+   * @param signal ends the fetch, in the place of the signal that ends them all
    * @returns undefined where another worker is doing it, or has just done it or failed
    */
-  anew(domain: string, id: string, after: number): Promise<Obtained | undefined>
+  anew(
+    domain: string,
+    id: string,
+    after: number,
+    signal?: AbortSignal,
+  ): Promise<Obtained | undefined>
   /** The failure that still forbids a fetch of this id. */
   failure(domain: string, id: string): Promise<StsProblem | undefined>
 }
 
 export function createObtain(tools: ObtainTools): Obtain {
-  const { store, clock, log, signal } = tools
+  const { store, clock, log } = tools
   /** Failures of this worker, for when the store does not keep them. */
   const failures = new Map<string, { readonly problem: StsProblem; readonly at: number }>()
 
@@ -90,7 +96,11 @@ export function createObtain(tools: ObtainTools): Obtain {
   }
 
   /** The caller holds the lease, or goes on without one. */
-  const fetchAndSave = async (domain: string, id: string): Promise<Obtained> => {
+  const fetchAndSave = async (
+    domain: string,
+    id: string,
+    signal = tools.signal,
+  ): Promise<Obtained> => {
     const outcome = await tools.fetch(domain, signal)
     if (!outcome.ok) {
       if (signal.aborted) return { ok: false, problem: outcome.problem, retryAfterMs: 0 }
@@ -120,6 +130,7 @@ export function createObtain(tools: ObtainTools): Obtain {
     stored,
     failure,
     async byId(domain, id) {
+      const { signal } = tools
       const started = clock()
       let pause = FIRST_LOOK
       while (!signal.aborted) {
@@ -146,13 +157,13 @@ export function createObtain(tools: ObtainTools): Obtain {
         : 'another worker is still fetching the policy'
       return { ok: false, problem: { reason: 'sts-policy-fetch-error', detail }, retryAfterMs: 0 }
     },
-    anew: (domain, id, after) =>
+    anew: (domain, id, after, signal) =>
       underLease(domain, async () => {
         const known = await stored(domain)
         if (known !== undefined && known.fetchedAt > after) return undefined
         // Between the caller's look and the lease another worker may have tried and failed.
         if (after !== Infinity && (await failure(domain, id)) !== undefined) return undefined
-        return fetchAndSave(domain, id)
+        return fetchAndSave(domain, id, signal)
       }),
   }
 }

@@ -44,8 +44,10 @@ export interface StsPoliciesOptions {
 export interface ManagedStsPolicies extends StsPolicies {
   /** The warm answer, without I/O; undefined where a lookup must ask. */
   peek(domain: string): StsLookup | undefined
-  /** Begins to refresh in the background, until close. */
+  /** Begins to refresh in the background. */
   startRefreshing(): void
+  /** Ends that, and what it has under way; lookups go on. */
+  stopRefreshing(): void
   /** To be told when `settings` say something else. */
   settingsChanged(): void
   /** Refreshes now what is due; how many fetches were made. */
@@ -92,8 +94,8 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   // Every lookup and fetch under way listens to it: many of them are no leak, and no warning to the operator.
   setMaxListeners(0, stopping.signal)
   const changes = listenTo(store, (domain) => warm.stale(domain))
-  const askTxt = (domain: string, fresh = false) =>
-    askTxtRecord(resolver, domain, stopping.signal, fresh)
+  const askTxt = (domain: string, fresh = false, signal = stopping.signal) =>
+    askTxtRecord(resolver, domain, signal, fresh)
   const leaseMs = settings.leaseMs ?? LEASE
   const leases = createLeases(store, leaseMs)
   const obtain = createObtain({
@@ -113,7 +115,11 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     patienceMs: leaseMs,
     signal: stopping.signal,
   })
-  const refresh = createRefresh({ ...options, obtain, askTxt, signal: stopping.signal })
+  const refresh = createRefresh({
+    ...options,
+    obtain,
+    askTxt: (domain, signal) => askTxt(domain, false, signal),
+  })
 
   /** Once a day and domain: what is in use is refreshed. */
   const markUsed = (domain: string): void => {
@@ -284,6 +290,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
       return beforeAbort(flight.outcome, signal, () => givenUp(flight))
     },
     startRefreshing: () => refresh.start(),
+    stopRefreshing: () => refresh.stop(),
     settingsChanged: () => refresh.settingsChanged(),
     refreshDue: () => refresh.due(),
     each: () => eachPolicy(store, (domain) => load(domain, true)),
@@ -323,8 +330,9 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     async close() {
       stopping.abort()
       changes.stop()
+      refresh.stop()
       await Promise.all([...flights.values()].map(({ outcome }) => outcome))
-      await refresh.stop()
+      await refresh.ended()
       await leases.returned()
     },
   }

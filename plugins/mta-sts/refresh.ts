@@ -6,6 +6,7 @@
  * cluster, and makes one fetch per domain; only domains to which mail went within half a year; a failure leaves the old
  * policy with its own expiry and is said to the operator, once a day, long before it. Never rejects.
  */
+import { setMaxListeners } from 'node:events'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Logger, Store } from '../store/types'
 import { toKnown, writeProblem } from './known'
@@ -16,12 +17,11 @@ import type { KnownPolicy, StsProblem } from './types'
 export interface RefreshTools {
   readonly store: Store
   readonly obtain: Obtain
-  readonly askTxt: (domain: string) => Promise<TxtVerdict>
+  readonly askTxt: (domain: string, signal: AbortSignal) => Promise<TxtVerdict>
   readonly clock: () => number
   readonly random: () => number
   readonly log: Logger
   readonly settings: { readonly refreshIntervalMs: number }
-  readonly signal: AbortSignal
 }
 
 export interface Refresh {
@@ -30,7 +30,10 @@ export interface Refresh {
   settingsChanged(): void
   /** @returns how many policies were fetched, or tried */
   due(): Promise<number>
-  stop(): Promise<void>
+  /** Begins no more, and ends lookups and fetches under way; what they were to renew stays as it is. */
+  stop(): void
+  /** Resolves when nothing is under way any longer. */
+  ended(): Promise<void>
 }
 
 /** The note under which the last failure of a refresh is kept until one succeeds or a day has passed. */
@@ -76,7 +79,11 @@ interface Looked {
 const NOTHING: Looked = { fetched: false, again: undefined }
 
 export function createRefresh(tools: RefreshTools): Refresh {
-  const { store, obtain, clock, random, log, settings, signal } = tools
+  const { store, obtain, clock, random, log, settings } = tools
+  const stopping = new AbortController()
+  const { signal } = stopping
+  // Sixteen lookups and fetches listen to it at a time: no leak.
+  setMaxListeners(0, signal)
   let timer: NodeJS.Timeout | undefined
   /** The interval for which the timer was set. */
   let timedFor: number | undefined
@@ -137,7 +144,7 @@ export function createRefresh(tools: RefreshTools): Refresh {
     if (known === undefined) return { fetched: false, again: clock() + DAY }
     if (!isDue(known)) return { fetched: false, again: dueTime(known) }
     if (!(await isUsed(domain))) return { fetched: false, again: clock() + UNUSED_PAUSE }
-    const txt = await tools.askTxt(domain)
+    const txt = await tools.askTxt(domain, signal)
     if (known.policy.mode === 'none' && (txt.kind === 'none' || txt.kind === 'invalid')) {
       await store.deletePolicy(domain)
       return NOTHING
@@ -145,7 +152,7 @@ export function createRefresh(tools: RefreshTools): Refresh {
     const id = txt.kind === 'record' ? txt.id : known.id
     const later = { fetched: false, again: clock() + BACK_OFF }
     if ((await obtain.failure(domain, id)) !== undefined) return later
-    const obtained = await obtain.anew(domain, id, known.fetchedAt)
+    const obtained = await obtain.anew(domain, id, known.fetchedAt, signal)
     if (obtained === undefined) return later
     if (!obtained.ok) {
       if (!signal.aborted) await fail(known, obtained.problem)
@@ -216,8 +223,11 @@ export function createRefresh(tools: RefreshTools): Refresh {
       if (timer !== undefined && timedFor !== settings.refreshIntervalMs) schedule()
     },
     due,
-    async stop() {
+    stop() {
+      stopping.abort()
       clearTimeout(timer)
+    },
+    async ended() {
       await round
     },
   }

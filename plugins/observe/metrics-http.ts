@@ -28,7 +28,6 @@ export interface MetricsService {
   relay(): void
   /** Before another plugin or Haraka's own "not found" takes the path. */
   serve(app: HttpApp): void
-  stop(): void
 }
 
 export interface MetricsOptions {
@@ -42,7 +41,6 @@ const OFF: MetricsService = {
   metrics: NO_METRICS,
   relay: () => undefined,
   serve: () => undefined,
-  stop: () => undefined,
 }
 
 export function createMetricsService(options: MetricsOptions): MetricsService {
@@ -54,29 +52,22 @@ export function createMetricsService(options: MetricsOptions): MetricsService {
     return OFF
   }
   const metrics = prometheusMetrics(client, cluster.worker?.id ?? 0)
-  const stops: (() => void)[] = []
   return {
     metrics,
     relay() {
-      stops.push(relayMetrics(cluster))
+      relayMetrics(cluster)
     },
     serve(app) {
       const own = () => metrics.snapshot()
       let gather: () => Promise<readonly Snapshot[]> = async () => [await own()]
       if (cluster.isWorker) {
         const gathering = gatherMetrics(process, own)
-        stops.push(() => {
-          gathering.stop()
-        })
         gather = () => gathering.gather()
       }
       app.get(METRICS_PATH, (_request, response) => {
         answer(metrics, gather, response)
       })
       notice(`metrics for Prometheus are at ${METRICS_PATH}`)
-    },
-    stop() {
-      for (const stop of stops.splice(0)) stop()
     },
   }
 }

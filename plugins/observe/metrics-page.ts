@@ -92,12 +92,11 @@ export function relayMetrics(cluster: Cluster, patienceMs = PATIENCE): () => voi
 export interface Gathering {
   /** What each worker has counted, this one among them. */
   gather(): Promise<readonly Snapshot[]>
-  stop(): void
 }
 
 /** In a worker: answers for itself, and asks for all. One question at a time; who asks meanwhile shares its answer. */
 export function gatherMetrics(
-  channel: Pick<NodeJS.Process, 'on' | 'off' | 'send'>,
+  channel: Pick<NodeJS.Process, 'on' | 'send'>,
   own: () => Promise<Snapshot>,
   patienceMs = PATIENCE + GRACE,
 ): Gathering {
@@ -142,7 +141,6 @@ export function gatherMetrics(
 
   return {
     gather: () => (current ??= ask()),
-    stop: () => channel.off('message', onMessage),
   }
 }
 

@@ -187,7 +187,7 @@ function toCluster(roots: readonly Address[], entrance: Target): Connection {
       await cluster.connect()
     } catch (err) {
       hear(err)
-      if (!left) timer = setTimeout(() => void begin(), RECONNECT)
+      if (!left) timer = setTimeout(() => void begin(), RECONNECT).unref()
     }
   }
   const firstTry = begin()
@@ -274,6 +274,9 @@ function makeCluster(
   })
   cluster.on('error', hear)
   cluster.on('node-error', hear)
+  cluster.on('node-connect', () => {
+    for (const client of nodeClients(cluster)) client.unref()
+  })
   return cluster
 }
 

@@ -1,8 +1,8 @@
 /**
  * A line to one Redis server: a client that is dialled anew, a second after it was lost, wherever the server then is.
  *
- * Promises: nothing here throws later than at its making, waits for Redis or leaves an error unheard; after `leave` nothing
- * is dialled, and what is left of an attempt ends in a second.
+ * Promises: nothing here throws later than at its making, waits for Redis, leaves an error unheard or keeps a process alive;
+ * after `leave` nothing is dialled, and what is left of an attempt ends in a second.
  */
 import { createClient, type RedisClientType } from 'redis'
 import { inWords } from './outcome'
@@ -59,7 +59,7 @@ export function keepLine({ where, onReady }: LineOptions): Line {
   const again = (err: unknown): void => {
     trouble = inWords(err)
     firstIsOver()
-    if (!left) timer = setTimeout(() => void dial(), RECONNECT)
+    if (!left) timer = setTimeout(() => void dial(), RECONNECT).unref()
   }
   const lost = (client: Client, err: unknown): void => {
     trouble = inWords(err)
@@ -72,6 +72,7 @@ export function keepLine({ where, onReady }: LineOptions): Line {
       const target = await where()
       if (left) return
       const client = makeClient(target)
+      client.unref()
       current = client
       client.on('error', (err: unknown) => lost(client, err))
       client.once('ready', () => {

@@ -164,7 +164,6 @@ describe('what check reports', () => {
         random: () => 1,
         log,
         settings: { refreshIntervalMs: 86_400_000 },
-        signal: new AbortController().signal,
       })
       await refresh.due()
       assert.equal(fetches, 0)

@@ -524,7 +524,6 @@ describe('metrics on Haraka’s HTTP listener', () => {
         },
       })
     })
-    service.stop()
     assert.equal(answered.code, 200)
     assert.match(answered.type ?? '', /^text\/plain; version=0\.0\.4/)
     const page = parse(answered.body ?? '')
