@@ -47,6 +47,7 @@ describe('the package, installed', function () {
       'config',
       'dist',
       'docs',
+      'SECURITY.md',
       'package.json',
     ]
     assert.deepEqual([...tops].sort(), wanted.map((name) => `package/${name}`).sort())
