@@ -41,7 +41,7 @@ const PURE = [
   'ini.ts',
   'ini-mistakes.ts',
   'cli/{arguments,check-text,report,words}.ts',
-  'delivery/{decide,judge,types}.ts',
+  'delivery/{decide,judge,this-server,types}.ts',
   'dane/{tlsa,verify,types}.ts',
   'dnssec-stub/{reply,types}.ts',
   'haraka/unaided.ts',

@@ -27,7 +27,7 @@ import { tapPlanner } from './observe/metrics-taps'
 import type { Logger } from './store'
 import { readTlsPolicyIni, redisServer, storeFolderBeside } from './settings'
 import { readCaFile, wire } from './wiring'
-import type { Wiring } from './wiring'
+import type { Wiring, WiringOptions } from './wiring'
 
 interface Loaded {
   readonly config: Config
@@ -81,7 +81,7 @@ export function register(this: HarakaPlugin): void {
       storeFolder: storeFolder(this),
       redisIni: redisServer(this.config.get('redis.ini') as Parameters<typeof redisServer>[0]),
       ca: () => loaded.contextSettings.ca,
-      isLocal: localAddresses(this, outbound),
+      self: selfOf(this, outbound),
       tlsSwitchedOff: () => !outbound.cfg.enable_tls,
       onHealth: (health) => {
         tellHealth(this, health)
@@ -335,22 +335,21 @@ function storeFolder(plugin: HarakaPlugin): string {
   return storeFolderBeside(queue_dir)
 }
 
-/** RFC 5321's loop rule, unless the operator delivers to this very machine on purpose. */
-function localAddresses(
-  plugin: HarakaPlugin,
-  outbound: OutboundModule,
-): (address: string) => Promise<boolean> {
+/** This server as Haraka itself knows it (its is_local_host). */
+function selfOf(plugin: HarakaPlugin, outbound: OutboundModule): WiringOptions['self'] {
   const { net_utils } = plugin.haraka_require('outbound') as {
-    readonly net_utils: { is_local_host(address: string): Promise<boolean> }
-  }
-  return async (address) => {
-    if (outbound.cfg.local_mx_ok) return false
-    try {
-      return await net_utils.is_local_host(address)
-    } catch {
-      // Haraka asks again itself before it connects.
-      return false
+    readonly net_utils: {
+      get_public_ip(): Promise<unknown>
+      get_primary_host_name(): unknown
     }
+  }
+  return {
+    localMxOk: () => outbound.cfg.local_mx_ok,
+    name: () => String(net_utils.get_primary_host_name()),
+    publicIp: async () => {
+      const address = await net_utils.get_public_ip()
+      return typeof address === 'string' ? address : undefined
+    },
   }
 }
 

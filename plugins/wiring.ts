@@ -4,10 +4,13 @@
  */
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import type { Config } from './config'
 import { createPlanner } from './delivery/planner'
 import type { Planner } from './delivery/planner'
+import { createSelf } from './delivery/self'
+import type { SelfOptions } from './delivery/self'
 import { createResolver } from './dnssec-stub'
 import type { Health, ManagedResolver } from './dnssec-stub'
 import { fetchPolicy } from './mta-sts/fetch'
@@ -31,7 +34,8 @@ export interface WiringOptions {
   /** redis.ini's [server]. */
   readonly redisIni: Readonly<Record<string, string | number | boolean>>
   readonly ca: () => string | undefined
-  readonly isLocal: (address: string) => Promise<boolean>
+  /** What Haraka's settings say of this server itself. */
+  readonly self: Pick<SelfOptions, 'localMxOk' | 'name' | 'publicIp'>
   readonly tlsSwitchedOff: () => boolean
   /** Told of the resolver's first self-test and of each change. */
   readonly onHealth: (health: Health, before: Health | undefined) => void
@@ -90,10 +94,18 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
       },
     },
   })
+  const self = createSelf({
+    ...options.self,
+    interfaces: () =>
+      Object.values(networkInterfaces()).flatMap((all = []) => all.map(({ address }) => address)),
+    resolver: resolver.resolver,
+    deadlineMs: () => config().dns.deadlineSeconds * 1000,
+    now: ticks,
+  })
   const planner = createPlanner({
     resolver: resolver.resolver,
     sts: tap.policies(sts),
-    isLocal: options.isLocal,
+    self,
     config,
     tlsSwitchedOff: options.tlsSwitchedOff,
     selfTest: resolver,

@@ -17,7 +17,7 @@ import { policies, policiesText } from './policies'
 import { EXIT } from './report'
 import { isHarakaFolder, readSettings } from './settings'
 import type { Settings } from './settings'
-import { becomeHaraka, localAddresses } from './this-machine'
+import { becomeHaraka, selfOf } from './this-machine'
 import { styleFor, wrap } from './words'
 import type { Style } from './words'
 
@@ -123,7 +123,7 @@ function wireFor(settings: Settings, log: Logger): Promise<Wiring> {
     storeFolder,
     redisIni,
     ca: () => ca,
-    isLocal: localAddresses(settings),
+    self: selfOf(settings),
     tlsSwitchedOff: () => !outbound.enableTls,
     // The report says how the resolver is.
     onHealth: () => undefined,

@@ -2,27 +2,17 @@
  * Facts about this machine that Haraka finds out by itself while it runs: which addresses are its own (RFC 5321 §5.1), and
  * whose files its queue and store are.
  */
-import { lookup } from 'node:dns/promises'
 import { statSync } from 'node:fs'
-import { networkInterfaces } from 'node:os'
+import type { WiringOptions } from '../wiring'
 import type { Settings } from './settings'
 
-/** As Haraka's is_local_host, without asking a STUN server: interfaces, loopback, public_ip, and the addresses of config/me. */
-export function localAddresses(settings: Settings): (address: string) => Promise<boolean> {
-  if (settings.outbound.localMxOk) return () => Promise.resolve(false)
-  const bound = Object.values(networkInterfaces()).flatMap((list) =>
-    (list ?? []).map(({ address }) => address),
-  )
-  const own = lookup(settings.helo, { all: true }).then(
-    (found) => found.map(({ address }) => address),
-    // A name without addresses makes no address local.
-    (): string[] => [],
-  )
-  return async (address) =>
-    /^(127\.|0\.0\.0\.0$|::1?$)/.test(address) ||
-    address === settings.publicIp ||
-    bound.includes(address) ||
-    (await own).includes(address)
+/** This server as Haraka itself knows it, without asking a STUN server for its address. */
+export function selfOf({ helo, outbound, publicIp }: Settings): WiringOptions['self'] {
+  return {
+    localMxOk: () => outbound.localMxOk,
+    name: () => helo,
+    publicIp: () => Promise.resolve(publicIp),
+  }
 }
 
 /**

@@ -9,6 +9,8 @@ import type { TlsaVerdict } from '../dane/types'
 import type { Failure } from '../dnssec-stub/types'
 import { matchesMx } from '../mta-sts/match'
 import type { KnownPolicy } from '../mta-sts/types'
+import { withoutLoops, worthTrying } from './this-server'
+import type { ThisServer } from './this-server'
 import type {
   Facts,
   HostFacts,
@@ -31,6 +33,8 @@ export interface Rules {
   readonly blind: string | undefined
   /** Haraka's own TLS is off (outbound.ini enable_tls=false): what demands TLS cannot be delivered. */
   readonly tlsSwitchedOff: boolean
+  /** Which hosts and addresses are this machine's own; undefined where local_mx_ok says that mail for itself is meant. */
+  readonly self: ThisServer | undefined
 }
 
 interface Decided {
@@ -82,7 +86,9 @@ function hasNoMailHost({ hosts, sts }: Facts): boolean {
 }
 
 function decideHosts(facts: Facts, rules: Rules, random: () => number): PlanOutcome {
-  const hosts = withoutLoops(inOrderOfTrial(facts, random))
+  const inOrder = inOrderOfTrial(facts, random)
+  // A route is the operator's word: it may lead where an MX record must not.
+  const hosts = facts.mx.kind === 'route' ? inOrder : withoutLoops(inOrder, rules.self)
   if (hosts.length === 0) {
     return {
       kind: 'defer',
@@ -102,19 +108,14 @@ function inOrderOfTrial(facts: Facts, random: () => number): readonly HostFacts[
     .map(({ host }) => host)
 }
 
-/** RFC 5321 §5.1: hosts no better than this server itself are dropped, before any look at security (RFC 8461 §8.4). */
-function withoutLoops(hosts: readonly HostFacts[]): readonly HostFacts[] {
-  const own = Math.min(...hosts.filter(({ local }) => local).map(({ preference }) => preference))
-  return hosts.filter(({ preference }) => preference < own)
-}
-
 function planHost(host: HostFacts, facts: Facts, rules: Rules): PlannedHost {
   const { requirement, policy } = decideHost(host, facts, rules)
   return {
     host: host.host,
     preference: host.preference,
     port: host.port,
-    addresses: host.addresses.kind === 'resolved' ? host.addresses.list : [],
+    addresses:
+      host.addresses.kind === 'resolved' ? worthTrying(host.addresses.list, rules.self) : [],
     requirement,
     policy,
   }
@@ -126,6 +127,9 @@ function decideHost(host: HostFacts, facts: Facts, rules: Rules): Decided {
   }
   if (host.addresses.kind === 'none') {
     return refuse('none', 'no-address', `${host.host} has no address`)
+  }
+  if (worthTrying(host.addresses.list, rules.self).length === 0) {
+    return refuse('none', 'no-remote-address', describeOwn(host.host, host.addresses.list))
   }
   const decided =
     rules.destination === 'dane-only'
@@ -140,6 +144,11 @@ function decideHost(host: HostFacts, facts: Facts, rules: Rules): Decided {
     )
   }
   return decided
+}
+
+function describeOwn(host: string, addresses: readonly string[]): string {
+  const shown = addresses.slice(0, 3).join(', ') + (addresses.length > 3 ? ', ...' : '')
+  return `${host} has no address of another machine, only ${shown}, which local_mx_ok=false in outbound.ini leaves out`
 }
 
 /** Mandatory DANE (RFC 7672 §6): a secure MX, usable TLSA records, a match; nothing else will do. */

@@ -18,8 +18,6 @@ export const MOST_ADDRESSES = 10
 export interface Sources {
   readonly resolver: Resolver
   readonly sts: StsPolicies
-  /** Is this address this very server's? (RFC 5321 §5.1) Must not reject. */
-  readonly isLocal: (address: string) => Promise<boolean>
 }
 
 export interface Questions {
@@ -49,7 +47,6 @@ interface Candidate {
   readonly preference: number
   readonly port: number
   readonly askTlsa: boolean
-  readonly mayBeLocal: boolean
 }
 
 /** @param nextHop A recipient's domain, lower case A-labels. */
@@ -86,11 +83,7 @@ export async function gatherForRoute(
     questions.askSts
       ? sources.sts.lookup(route.host, { signal: questions.stsSignal() })
       : ({ kind: 'not-asked' } as const),
-    hostFacts(
-      { ...route, preference: 0, askTlsa: questions.askDane, mayBeLocal: false },
-      sources,
-      questions,
-    ),
+    hostFacts({ ...route, preference: 0, askTlsa: questions.askDane }, sources, questions),
   ])
   return {
     nextHop: route.host,
@@ -130,7 +123,6 @@ function candidates(nextHop: string, mx: MxFacts, questions: Questions): readonl
         preference,
         port: SMTP_PORT,
         askTlsa,
-        mayBeLocal: true,
       }))
     }
     case 'implicit':
@@ -140,7 +132,6 @@ function candidates(nextHop: string, mx: MxFacts, questions: Questions): readonl
           preference: 0,
           port: SMTP_PORT,
           askTlsa: questions.askDane && mayAskBehind(mx.security, questions),
-          mayBeLocal: true,
         },
       ]
     case 'route':
@@ -174,7 +165,6 @@ async function hostFacts(
     return {
       ...common,
       addresses: { kind: 'resolved', list: [host] },
-      local: candidate.mayBeLocal && (await sources.isLocal(host)),
       tlsa: { kind: 'not-asked' },
     }
   }
@@ -186,23 +176,20 @@ async function hostFacts(
   ])
   const addresses = readAddresses(a, aaaa)
   if (addresses.kind !== 'resolved') {
-    return { ...common, addresses, local: false, tlsa: { kind: 'not-asked' } }
+    return { ...common, addresses, tlsa: { kind: 'not-asked' } }
   }
-  const [local, tlsa] = await Promise.all([
-    candidate.mayBeLocal ? anyLocal(addresses.list, sources) : false,
-    candidate.askTlsa
-      ? discoverTlsa({
-          host,
-          port,
-          a,
-          aaaa,
-          resolver,
-          digests: questions.digests,
-          signal: questions.dnsSignal(),
-        })
-      : ({ kind: 'not-asked' } as const),
-  ])
-  return { ...common, addresses, local, tlsa }
+  const tlsa = candidate.askTlsa
+    ? await discoverTlsa({
+        host,
+        port,
+        a,
+        aaaa,
+        resolver,
+        digests: questions.digests,
+        signal: questions.dnsSignal(),
+      })
+    : ({ kind: 'not-asked' } as const)
+  return { ...common, addresses, tlsa }
 }
 
 /** One family that answers is enough (DNS-25); none, with a failure in either, is a failure and no "none" (DNS-12). */
@@ -215,9 +202,4 @@ function readAddresses(a: Outcome<'A'>, aaaa: Outcome<'AAAA'>): HostFacts['addre
   if (a.kind === 'failed') return { kind: 'failed', failure: a }
   if (aaaa.kind === 'failed') return { kind: 'failed', failure: aaaa }
   return { kind: 'none' }
-}
-
-async function anyLocal(addresses: readonly string[], sources: Sources): Promise<boolean> {
-  const answers = await Promise.all(addresses.map((address) => sources.isLocal(address)))
-  return answers.includes(true)
 }

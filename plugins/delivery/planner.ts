@@ -2,6 +2,7 @@
  * One attempt's plan: questions that the settings allow, facts, decision. Settings are read anew for each plan, so that a
  * reload takes effect with the next attempt. Never rejects for anything that the network did.
  */
+import { setMaxListeners } from 'node:events'
 import { domainToASCII } from 'node:url'
 import type { Config } from '../config'
 import { ruleFor } from '../destinations'
@@ -12,11 +13,14 @@ import { gatherForDomain, gatherForRoute } from './gather'
 import type { Questions, RouteHost, Sources } from './gather'
 import { createFactsMemory } from './memory'
 import type { FactsMemory } from './memory'
+import type { Self } from './self'
 import type { Facts, Plan } from './types'
 
 export interface PlannerOptions extends Sources {
   readonly config: () => Config
   readonly tlsSwitchedOff: () => boolean
+  /** Which name and addresses are this server's own. */
+  readonly self: Self
   /** Whether the resolver validates, for those who want mail to wait where it does not. */
   readonly selfTest: Pick<ManagedResolver, 'health' | 'check'>
   readonly now: () => Date
@@ -76,8 +80,8 @@ export function createPlanner(options: PlannerOptions): Planner {
       insecureMx: dane.insecureMx,
       digests: dane.digests,
       recheck,
-      dnsSignal: once(() => AbortSignal.timeout(dnsMs)),
-      stsSignal: once(() => AbortSignal.timeout(dnsMs + mtaSts.fetchTimeoutSeconds * 1000)),
+      dnsSignal: once(() => timeLimit(dnsMs)),
+      stsSignal: once(() => timeLimit(dnsMs + mtaSts.fetchTimeoutSeconds * 1000)),
     }
   }
 
@@ -108,6 +112,7 @@ export function createPlanner(options: PlannerOptions): Planner {
       withDane: mtaSts.withDane,
       txtFailure: mtaSts.txtFailure,
       tlsSwitchedOff: options.tlsSwitchedOff(),
+      self: await options.self(),
     }
   }
 
@@ -193,6 +198,13 @@ function unusableDomain(domain: string): Plan {
       sts: { kind: 'not-asked' },
     },
   }
+}
+
+/** Every lookup of a plan listens to it: many of them are no leak, and no warning to the operator. */
+function timeLimit(milliseconds: number): AbortSignal {
+  const signal = AbortSignal.timeout(milliseconds)
+  setMaxListeners(0, signal)
+  return signal
 }
 
 /** Made when first asked for: a warm decision starts no timer. */

@@ -16,6 +16,7 @@ export type PlanReason =
   | 'bad-domain'
   | 'mx-loop'
   | 'no-address'
+  | 'no-remote-address'
   | 'address-lookup-failed'
   | 'tlsa-lookup-failed'
   | 'dane-required'
@@ -67,8 +68,6 @@ export interface HostFacts {
     | { readonly kind: 'resolved'; readonly list: readonly string[] }
     | { readonly kind: 'none' }
     | { readonly kind: 'failed'; readonly failure: Failure }
-  /** One of the addresses is this very server (RFC 5321 §5.1, loop rule). */
-  readonly local: boolean
   /** `not-asked`: DANE is off here, or the host has no name or no address. */
   readonly tlsa: TlsaVerdict | { readonly kind: 'not-asked' }
 }

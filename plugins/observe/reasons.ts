@@ -140,7 +140,8 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     receiver: NOTHING,
   },
   'mx-loop': {
-    meaning: 'This server is itself the best MX host that is left.',
+    meaning:
+      'This server is itself the best MX host that is left: by its own name, or by an address of its own.',
     rfc: 'RFC 5321 section 5.1',
     status: '4.6',
     sender: 'Accept the domain as local, or route it elsewhere.',
@@ -152,6 +153,15 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     status: '4.4',
     sender: NOTHING,
     receiver: 'Give the MX host an address, or remove it.',
+  },
+  'no-remote-address': {
+    meaning:
+      "Every address of the MX host leads back to this machine or its own network: loopback, link-local, unique local, or the machine's own.",
+    rfc: 'RFC 6890 section 2.2',
+    status: '4.4',
+    sender:
+      'Nothing. Where mail to this very machine is meant, set local_mx_ok=true in outbound.ini.',
+    receiver: 'Give the MX host an address that others can reach, or remove it.',
   },
   'address-lookup-failed': {
     meaning: 'The address lookup of the MX host failed.',

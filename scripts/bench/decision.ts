@@ -179,7 +179,7 @@ function createPlugin({ lab }: World, first: storeModule.Store) {
       lookup: (domain, options) => current.lookup(domain, options),
     },
     config: () => config,
-    isLocal: () => Promise.resolve(false),
+    self: () => Promise.resolve(undefined),
     tlsSwitchedOff: () => false,
     selfTest: { health: () => WELL, check: () => Promise.resolve(WELL) },
     now: () => new Date(),

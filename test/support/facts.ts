@@ -30,7 +30,6 @@ export function host(changes: Partial<HostFacts> = {}): HostFacts {
     preference: 10,
     port: 25,
     addresses: { kind: 'resolved', list: ['192.0.2.1'] },
-    local: false,
     tlsa: tlsa.none,
     ...changes,
   }
@@ -77,6 +76,7 @@ export function rules(changes: Partial<Rules> = {}): Rules {
     txtFailure: 'continue',
     blind: undefined,
     tlsSwitchedOff: false,
+    self: undefined,
     ...changes,
   }
 }

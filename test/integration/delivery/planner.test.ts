@@ -79,7 +79,7 @@ describe('from the wire to the plan', () => {
     const planner = createPlanner({
       resolver,
       sts,
-      isLocal: () => Promise.resolve(false),
+      self: () => Promise.resolve(undefined),
       config: () => read.config,
       tlsSwitchedOff: () => false,
       selfTest: validating,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { decide, raiseToOperatorsFloor } from '../../../plugins/delivery/decide'
 import type { Rules } from '../../../plugins/delivery/decide'
+import { thisServer } from '../../../plugins/delivery/this-server'
 import type { Facts, PlannedHost, Requirement } from '../../../plugins/delivery/types'
 import { facts, host, policy, rules, secureMx, servfail, tlsa } from '../../support/facts'
 
@@ -185,16 +186,18 @@ describe('decide: what becomes of the whole attempt', () => {
   it('DNS-14 SA-15 this server and every host no better than it are dropped before security is looked at', () => {
     const hosts = [
       host({ host: 'mx1.rcpt.test', preference: 10, tlsa: tlsa.failed }),
-      host({ host: 'self.rcpt.test', preference: 20, local: true }),
+      host({ host: 'self.rcpt.test', preference: 20 }),
       host({ host: 'mx2.rcpt.test', preference: 20 }),
       host({ host: 'mx3.rcpt.test', preference: 30 }),
     ]
-    const names = plannedHosts(facts({ hosts })).map((planned) => planned.host)
+    const self = thisServer('self.rcpt.test', [], [])
+    const names = plannedHosts(facts({ hosts }), rules({ self })).map((planned) => planned.host)
     assert.deepEqual(names, ['mx1.rcpt.test'])
   })
 
   it('DNS-14 when nothing better than this server is left, the mail waits', () => {
-    const { outcome } = decide(facts({ hosts: [host({ local: true })] }), rules(), inOrder)
+    const self = thisServer('sender.test', ['192.0.2.1'], [])
+    const { outcome } = decide(facts({ hosts: [host()] }), rules({ self }), inOrder)
     assert.ok(outcome.kind === 'defer' && outcome.reason === 'mx-loop')
   })
 

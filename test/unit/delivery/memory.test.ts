@@ -39,7 +39,7 @@ function setUp(zone: Zone) {
       },
       peek: () => state.peeked,
     },
-    isLocal: () => Promise.resolve(false),
+    self: () => Promise.resolve(undefined),
     config: () => state.config,
     tlsSwitchedOff: () => false,
     selfTest: { health: () => state.health, check: () => Promise.resolve(state.health) },
