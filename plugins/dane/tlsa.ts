@@ -8,12 +8,14 @@ import { createPublicKey, X509Certificate } from 'node:crypto'
 import type { TlsaData } from '../dnssec-stub/types'
 import { readSequence } from '../x509/der'
 import { readPublicKeyInfo } from '../x509/certificate'
+import { readKeyKind, weighKey } from '../x509/key'
+import { sliceKeyInfo } from '../x509/key-info'
 import type { DigestName, TlsaRecord } from './types'
 
 /** Usable records beyond these are unusable: a DNS message cannot hold many more, and each costs a comparison. */
 export const MOST_RECORDS = 1000
-/** Whole certificates and keys have to be read, which takes time; past so many usable ones the others are unusable. */
-export const MOST_WHOLE = 100
+/** Whole certificates and keys that OpenSSL is given to read, which takes time; past so many, the others are unusable. */
+export const MOST_WHOLE = 32
 
 export interface Judgement {
   /** What authentication may use, in the order of the set; after digest agility. */
@@ -41,10 +43,9 @@ export function judgeRecords(
 ): Judgement {
   const usable: { readonly index: number; readonly record: TlsaRecord }[] = []
   const unusable: { index: number; why: string }[] = []
-  let whole = 0
+  const reading = { left: MOST_WHOLE }
   for (const [index, data] of records.entries()) {
-    const judged = judge(data, digests, whole < MOST_WHOLE)
-    if (typeof judged !== 'string' && judged.matchingType === 0) whole++
+    const judged = judge(data, digests, reading)
     if (typeof judged === 'string') unusable.push({ index, why: judged })
     else if (usable.length < MOST_RECORDS) usable.push({ index, record: judged })
     else unusable.push({ index, why: `more than ${MOST_RECORDS} records` })
@@ -71,11 +72,16 @@ export function presentRecord(record: TlsaRecord | TlsaData): string {
   return `${usage} ${selector} ${matchingType} ${data.toString('hex')}`
 }
 
+interface Reading {
+  /** How many more may be given to OpenSSL, whatever it makes of them. */
+  left: number
+}
+
 /** The record itself when it can be used, else why not. */
 function judge(
   data: TlsaData,
   digests: readonly DigestName[],
-  mayReadWhole: boolean,
+  reading: Reading,
 ): TlsaRecord | string {
   const { usage, selector, matchingType } = data
   if (data.malformed) return 'shorter than its three fixed octets'
@@ -87,11 +93,9 @@ function judge(
   if (selector !== 0 && selector !== 1) return `unknown selector ${selector}`
   if (matchingType !== 0 && matchingType !== 1 && matchingType !== 2)
     return `unknown matching type ${matchingType}`
-  if (matchingType === 0 && !mayReadWhole)
-    return `more than ${MOST_WHOLE} records of matching type 0`
   const why =
     matchingType === 0
-      ? wrongAssociation(selector, data.data)
+      ? wrongAssociation(usage, selector, data.data, reading)
       : wrongDigest(matchingType, data.data, digests)
   return why ?? { usage, selector, matchingType, data: data.data }
 }
@@ -106,10 +110,26 @@ function wrongDigest(
   return digests.includes(name) ? undefined : `${name} is not among the allowed digests`
 }
 
-function wrongAssociation(selector: 0 | 1, data: Buffer): string | undefined {
+function wrongAssociation(
+  usage: 2 | 3,
+  selector: 0 | 1,
+  data: Buffer,
+  reading: Reading,
+): string | undefined {
   if (data.length === 0) return 'no association data'
-  if (selector === 0) return readCertificate(data) ? undefined : 'not one DER certificate'
-  return readKey(data) ? undefined : 'not one DER public key'
+  const malformed = selector === 0 ? 'not one DER certificate' : 'not one DER public key'
+  const info = selector === 1 ? data : sliceKeyInfo(data)
+  const key = info && readKeyKind(info)
+  if (key === undefined) return malformed
+  const weight = weighKey(key)
+  if (!weight.ok && key.kind !== 'other') {
+    // To be compared octet by octet takes no arithmetic, so that a DANE-EE key may be of any kind.
+    return usage === 3 ? undefined : `has ${weight.why}`
+  }
+  if (reading.left === 0) return `more than ${MOST_WHOLE} records of matching type 0`
+  reading.left--
+  const whole = selector === 0 ? readCertificate(data) : readKey(data)
+  return whole === undefined ? malformed : undefined
 }
 
 /** The certificate of a 2 0 0 or 3 0 0 record; undefined unless the data is exactly one, with a key that can be used. */

@@ -43,6 +43,7 @@ export type DaneFailureReason =
   | 'dane-ta-expired'
   | 'dane-ta-not-yet-valid'
   | 'dane-ta-chain-invalid'
+  | 'dane-ta-too-costly'
   | 'dane-no-certificate'
   | 'dane-key-too-weak'
 

@@ -11,6 +11,7 @@ import { createHash, type KeyObject, type X509Certificate } from 'node:crypto'
 import { readProfile, readPublicKeyInfo } from '../x509/certificate'
 import { findPath, shownSubject, type PathFlaw } from '../x509/chain'
 import { commonNames } from '../x509/distinguished-name'
+import type { Effort } from '../x509/effort'
 import { matchDnsId, presentedNames } from '../x509/names'
 import { hasBreakableKey } from '../x509/strength'
 import { presentRecord, readCertificate, readKey } from './tlsa'
@@ -24,6 +25,8 @@ export interface DaneQuestion {
   /** Reference identifiers (RFC 7672 §3.2.2); only DANE-TA looks at them. */
   readonly references: readonly string[]
   readonly now: Date
+  /** What the search for a trust anchor may cost; left out: a purse of its own. */
+  readonly effort?: Effort
 }
 
 /** Issuers that DANE-TA takes from the peer and from records, and bare keys; an honest chain or set has fewer. */
@@ -83,6 +86,7 @@ const REASONS: Readonly<Record<PathFlaw, DaneFailureReason>> = {
   expired: 'dane-ta-expired',
   'not-yet-valid': 'dane-ta-not-yet-valid',
   invalid: 'dane-ta-chain-invalid',
+  'too-costly': 'dane-ta-too-costly',
 }
 
 function verifyTrustAnchor(
@@ -106,6 +110,7 @@ function verifyTrustAnchor(
     isAnchor: (certificate) => recordOf(certificate) !== undefined,
     anchorKeys: [...keys.keys()],
     now: question.now,
+    ...(question.effort === undefined ? {} : { effort: question.effort }),
   })
   if (!found.ok) {
     if (found.reason !== 'not-anchored') return failure(REASONS[found.reason], found.detail)

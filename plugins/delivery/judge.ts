@@ -4,6 +4,7 @@
  */
 import type { X509Certificate } from 'node:crypto'
 import { verifyDane } from '../dane/verify'
+import type { Effort } from '../x509/effort'
 import { matchDnsId, presentedNames } from '../x509/names'
 import type { DaneDemand, PkixDemand, Requirement, SessionReason, Verdict } from './types'
 
@@ -18,11 +19,19 @@ type Refusal = Extract<Verdict, { verdict: 'refused' }>
 type Part =
   { readonly ok: true; readonly usage: 2 | 3 | undefined; readonly detail: string } | Refusal
 
-/** @param now Certificates are judged at this moment. */
+export type Judged = Extract<Requirement, { level: 'encrypt' | 'authenticate' }>
+
+export type Judge = (requirement: Judged, evidence: SessionEvidence, now: Date) => Verdict
+
+/**
+ * @param now Certificates are judged at this moment.
+ * @param effort What signatures may cost; left out: what one judgement may.
+ */
 export function judge(
-  requirement: Extract<Requirement, { level: 'encrypt' | 'authenticate' }>,
+  requirement: Judged,
   evidence: SessionEvidence,
   now: Date,
+  effort?: Effort,
 ): Verdict {
   if (requirement.level === 'encrypt') {
     return {
@@ -33,7 +42,7 @@ export function judge(
     }
   }
   const { dane, pkix } = requirement
-  const byDane = dane ? judgeDane(dane, evidence, now) : undefined
+  const byDane = dane ? judgeDane(dane, evidence, now, effort) : undefined
   if (byDane && 'verdict' in byDane) return byDane
   const byPkix = pkix ? judgePkix(pkix, evidence) : undefined
   if (byPkix && 'verdict' in byPkix) return byPkix
@@ -64,12 +73,18 @@ function successReason(
   return usage === 3 ? 'dane-ee-matched' : 'dane-ta-matched'
 }
 
-function judgeDane(demand: DaneDemand, evidence: SessionEvidence, now: Date): Part {
+function judgeDane(
+  demand: DaneDemand,
+  evidence: SessionEvidence,
+  now: Date,
+  effort: Effort | undefined,
+): Part {
   const verdict = verifyDane({
     chain: evidence.chain,
     records: demand.records,
     references: demand.references,
     now,
+    ...(effort === undefined ? {} : { effort }),
   })
   if (!verdict.ok) return refused(verdict.reason, verdict.detail)
   const { usage, selector, matchingType } = verdict.record

@@ -2,6 +2,8 @@
  * Opens the connection to a host of the plan. One that must be secured is handed over only after its pre-flight; every other end
  * of that destroys the socket and is this host's failure. Hosts of which nothing is demanded are left to Haraka.
  */
+import type { Judge } from '../delivery/judge'
+import { createJudge } from '../delivery/judgements'
 import type { PlannedHost, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import { ascii, errorText } from './attempt'
@@ -41,6 +43,7 @@ const PREFLIGHT_STAGES = 4
 
 export function createConnector(options: ConnectorOptions): Connect {
   const { report, endings, refused } = options
+  const judges = new WeakMap<PlannedAttempt, Judge>()
 
   function connectPlanned(
     hmail: HMailItem,
@@ -116,8 +119,11 @@ export function createConnector(options: ConnectorOptions): Connect {
     const address = mx.exchange ?? host
     guardLateErrors(socket, false)
     const began = performance.now()
+    const judge = judges.get(attempt) ?? createJudge()
+    judges.set(attempt, judge)
     const result = await preflight(socket, {
       requirement,
+      judge,
       helo: mx.bind_helo ?? 'localhost',
       context: options.contexts.contextFor(address),
       timeoutMs: socket._timeout * PREFLIGHT_STAGES,

@@ -7,16 +7,17 @@
 import type { X509Certificate } from 'node:crypto'
 import { connect } from 'node:tls'
 import type { DetailedPeerCertificate, SecureContext, TLSSocket } from 'node:tls'
-import { judge } from '../delivery/judge'
-import type { SessionEvidence } from '../delivery/judge'
-import type { Requirement, SessionReason, Verdict } from '../delivery/types'
+import type { Judge, Judged, SessionEvidence } from '../delivery/judge'
+import type { SessionReason, Verdict } from '../delivery/types'
 import { presentedChain } from '../x509/presented'
 import { ReplyReader } from './reply-reader'
 import type { Reply } from './reply-reader'
 import type { HarakaSocket } from './types'
 
 export interface PreflightOptions {
-  readonly requirement: Extract<Requirement, { level: 'encrypt' | 'authenticate' }>
+  readonly requirement: Judged
+  /** Of the attempt (delivery/judgements.ts). */
+  readonly judge: Judge
   /** What EHLO says. */
   readonly helo: string
   readonly context: SecureContext
@@ -154,7 +155,7 @@ async function shakeHands(
     cipher: tls.getCipher().name,
   }
   options.onEvidence?.(evidence)
-  const verdict = judge(requirement, evidence, options.now())
+  const verdict = options.judge(requirement, evidence, options.now())
   if (verdict.verdict === 'refused') return refused(verdict.reason, verdict.detail)
   const lost = watch.trouble()
   if (lost) return lost

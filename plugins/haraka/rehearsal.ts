@@ -7,7 +7,8 @@
  */
 import type { SecureContext, TLSSocket } from 'node:tls'
 import { raiseToOperatorsFloor } from '../delivery/decide'
-import { judge } from '../delivery/judge'
+import type { Judge } from '../delivery/judge'
+import { createJudge } from '../delivery/judgements'
 import { demandsTls } from '../delivery/types'
 import type { PlannedHost, Requirement, Verdict } from '../delivery/types'
 import { preflight } from './preflight'
@@ -66,6 +67,7 @@ const PREFLIGHT_STAGES = 4
 /** Goes through the plan's hosts until one takes the mail, or Haraka would give up. */
 export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
   const trials: Trial[] = []
+  const judge = createJudge()
   for (const planned of options.hosts) {
     const { requirement } = planned
     if (requirement.level === 'refuse' && (options.enforce || planned.addresses.length === 0)) {
@@ -74,7 +76,7 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
       continue
     }
     for (const address of planned.addresses) {
-      const trial = await tryAddress(planned, address, options)
+      const trial = await tryAddress(planned, address, options, judge)
       trials.push(trial)
       const { kind } = trial.result
       if (kind === 'delivers') return { trials, end: { kind, by: trial } }
@@ -92,6 +94,7 @@ async function tryAddress(
   asPlanned: PlannedHost,
   address: string,
   options: RehearsalOptions,
+  judge: Judge,
 ): Promise<Trial> {
   const tls = options.unaidedTls(asPlanned.host, address)
   const isForced = tls === 'forced' || tls === 'impossible'
@@ -111,6 +114,7 @@ async function tryAddress(
   let evidence: HandshakeEvidence | undefined
   const met = await preflight(connected.socket, {
     requirement: strict ?? unaidedRequirement(host, tls),
+    judge,
     helo: options.helo,
     context,
     timeoutMs: timeoutMs * PREFLIGHT_STAGES,
@@ -127,7 +131,7 @@ async function tryAddress(
     address,
     result,
     evidence,
-    enforcing: enforce ? undefined : enforcing(requirement, evidence, options.now()),
+    enforcing: enforce ? undefined : enforcing(requirement, evidence, options.now(), judge),
   }
 }
 
@@ -181,6 +185,7 @@ function enforcing(
   requirement: Requirement,
   evidence: HandshakeEvidence | undefined,
   now: Date,
+  judge: Judge,
 ): Verdict | undefined {
   if (!demandsTls(requirement)) return undefined
   if (evidence) return judge(requirement, evidence, now)

@@ -322,6 +322,14 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     sender: 'See that your clock is right.',
     receiver: 'Use a certificate that is valid now.',
   },
+  'dane-ta-too-costly': {
+    meaning:
+      'The certificates and keys under a DANE-TA record are so many or so large that checking all of them would have held up other mail; no path was found in what was checked.',
+    rfc: 'RFC 7671 section 5.2',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Send the chain that leads to the anchor and nothing else, or publish 3 1 1 records.',
+  },
   'dane-ta-chain-invalid': {
     meaning: 'The chain under a DANE-TA record breaks a rule for CA certificates.',
     rfc: 'RFC 7671 section 5.2; RFC 5280 section 6',

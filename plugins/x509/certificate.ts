@@ -18,6 +18,7 @@ import {
   type Element,
 } from './der'
 import { comparableRdns } from './distinguished-name'
+import { sliceKeyInfo } from './key-info'
 
 /** The context tag of a GeneralName: 1 rfc822Name, 2 dNSName, 4 directoryName, 6 URI, 7 iPAddress (RFC 5280 §4.2.1.6). */
 export interface GeneralName {
@@ -80,16 +81,22 @@ const EXTENSION = {
 /** Read here, or certificate policies: no policy is ever required, so that processing them cannot fail (RFC 5280 §6.1). */
 const UNDERSTOOD: ReadonlySet<string> = new Set([...Object.values(EXTENSION), '551d20'])
 
+/** Certificates do not change, and whoever judges one asks several times. */
+const profiles = new WeakMap<X509Certificate, { readonly profile: Profile | undefined }>()
+
 /** Reads a certificate; undefined where it breaks the rules above. */
 export function readProfile(certificate: X509Certificate): Profile | undefined {
+  const known = profiles.get(certificate)
+  if (known !== undefined) return known.profile
   const [tbs] = readSequence(certificate.raw) ?? []
-  return tbs && readTbs(tbs)
+  const profile = tbs && readTbs(tbs)
+  profiles.set(certificate, { profile })
+  return profile
 }
 
-/** The SubjectPublicKeyInfo alone, for digests (RFC 6698 §2.1.2); it needs no extension to be in order. */
+/** The SubjectPublicKeyInfo alone, for digests (RFC 6698 §2.1.2); nothing else of the certificate needs to be in order. */
 export function readPublicKeyInfo(certificate: X509Certificate): Buffer | undefined {
-  const [tbs] = readSequence(certificate.raw) ?? []
-  return tbs && fieldsOf(tbs)?.publicKeyInfo.whole
+  return sliceKeyInfo(certificate.raw)
 }
 
 interface Fields {
@@ -222,9 +229,21 @@ function readPurposes(value: Buffer): string[] | undefined {
   return parts.map(({ content }) => content.toString('hex'))
 }
 
+/**
+ * Names in one certificate, and constraints in one list; CAs stop at some hundred names, the most generous at two thousand. Of
+ * those that hold elements themselves, a few.
+ */
+const MOST_NAMES = 2500
+const MOST_CONSTRUCTED_NAMES = 128
+
 function readGeneralNames(value: Buffer): GeneralName[] | undefined {
-  const names = readSequence(value)?.map(readGeneralName)
-  return names && complete(names)
+  const names = readSequence(value, MOST_NAMES)
+  if (names === undefined || tooManyConstructed(names)) return undefined
+  return complete(names.map(readGeneralName))
+}
+
+function tooManyConstructed(names: readonly Element[]): boolean {
+  return names.filter(({ tag }) => (tag & 0x20) !== 0).length > MOST_CONSTRUCTED_NAMES
 }
 
 /** The forms that hold elements; the others are octets. Each comes in one of the two ways only (RFC 5280 §4.2.1.6). */
@@ -256,7 +275,7 @@ function readNameConstraints(value: Buffer): NameConstraints | undefined {
   if (parts === undefined || parts.length === 0 || parts.length > 2) return undefined
   const lists: Record<number, GeneralName[]> = {}
   for (const { tag, content } of parts) {
-    const bases = complete((readElements(content) ?? []).map(readSubtree))
+    const bases = readSubtrees(content)
     if ((tag !== 0xa0 && tag !== 0xa1) || lists[tag] !== undefined) return undefined
     if (bases === undefined || bases.length === 0) return undefined
     lists[tag] = bases
@@ -264,10 +283,16 @@ function readNameConstraints(value: Buffer): NameConstraints | undefined {
   return { permitted: lists[0xa0] ?? [], excluded: lists[0xa1] ?? [] }
 }
 
-function readSubtree(element: Element): GeneralName | undefined {
-  const parts = element.tag === TAG.sequence ? readElements(element.content) : undefined
+function readSubtrees(content: Buffer): GeneralName[] | undefined {
+  const bases = complete((readElements(content, MOST_NAMES) ?? []).map(readBase))
+  if (bases === undefined || tooManyConstructed(bases)) return undefined
+  return complete(bases.map(readGeneralName))
+}
+
+function readBase(subtree: Element): Element | undefined {
+  const parts = subtree.tag === TAG.sequence ? readElements(subtree.content) : undefined
   const [base, surplus] = parts ?? []
-  return base === undefined || surplus !== undefined ? undefined : readGeneralName(base)
+  return surplus === undefined ? base : undefined
 }
 
 function complete<T>(list: readonly (T | undefined)[]): T[] | undefined {

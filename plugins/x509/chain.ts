@@ -8,18 +8,22 @@
  * Refuses: critical extensions that are not understood, weak keys and digests, work beyond the limits below. Never throws. Pure.
  */
 import type { KeyObject, X509Certificate } from 'node:crypto'
-import { KEY_USAGE, readProfile, SERVER_AUTH, type Profile } from './certificate'
-import { violatedConstraint } from './name-constraints'
-import { hasStrongKey, hasStrongSignature } from './strength'
+import { KEY_USAGE, SERVER_AUTH, type Profile } from './certificate'
+import { Effort } from './effort'
+import { NameChecks } from './name-constraints'
+import { Certified, SignatureChecks } from './signatures'
+import { hasStrongSignature } from './strength'
 
 /** Issuers considered, and certificates of a path. Real chains have 2 to 5. */
 export const MOST_ISSUERS = 32
 const LONGEST_PATH = 10
-/** Signatures checked and paths begun for one peer; honest chains need fewer than ten, and one each for a bare key. */
-const MOST_SIGNATURE_CHECKS = 128
+/** Paths begun in one search. */
 const MOST_STEPS = 128
-/** Bits; a check with a larger RSA key takes milliseconds, and nobody signs with one. */
-const LARGEST_MODULUS = 8192
+/**
+ * Microseconds for one search, as x509/key.ts estimates them: some twenty checks with the slowest keys that are in use, a
+ * hundred with common ones. Honest chains need two to four, and one more for each bare key.
+ */
+export const MOST_EFFORT = 25_000
 
 export interface PathQuery {
   readonly leaf: X509Certificate
@@ -30,9 +34,12 @@ export interface PathQuery {
   /** Anchors that are keys without certificate: they may have signed the topmost certificate of a path. */
   readonly anchorKeys: readonly KeyObject[]
   readonly now: Date
+  /** Left out: a purse of its own. */
+  readonly effort?: Effort
 }
 
-export type PathFlaw = 'expired' | 'not-yet-valid' | 'invalid'
+/** `too-costly`: the search was given up before it had come to an end. */
+export type PathFlaw = 'expired' | 'not-yet-valid' | 'invalid' | 'too-costly'
 
 export type PathResult =
   | {
@@ -46,22 +53,24 @@ export type PathResult =
   | { readonly ok: false; readonly reason: PathFlaw; readonly detail: string }
   | { readonly ok: false; readonly reason: 'not-anchored' }
 
-interface Certified {
-  readonly certificate: X509Certificate
-  /** Undefined for a certificate that breaks the rules of certificate.ts. */
-  readonly profile: Profile | undefined
-}
-
 interface Flaw {
   readonly reason: PathFlaw
   readonly detail: string
 }
 
+const TOO_COSTLY: Flaw = {
+  reason: 'too-costly',
+  detail:
+    'the certificates and keys are so many or so large that checking all of them would take too long',
+}
+
 /** Searches and validates; the first path that holds wins. */
 export function findPath(query: PathQuery): PathResult {
-  const leaf = certified(query.leaf)
+  const effort = query.effort ?? new Effort(MOST_EFFORT)
+  const leaf = new Certified(query.leaf)
   const issuers = distinctIssuers(query)
-  const signatures = new SignatureChecks(MOST_SIGNATURE_CHECKS)
+  const signatures = new SignatureChecks(effort)
+  const names = new NameChecks(effort)
   let steps = 0
   let flaw: Flaw | undefined
 
@@ -71,9 +80,11 @@ export function findPath(query: PathQuery): PathResult {
     const anchored = path.length > 1 && query.isAnchor(top.certificate)
     const anchorKey = anchored
       ? undefined
-      : query.anchorKeys.find((key) => signatures.hold(top.certificate, key))
+      : query.anchorKeys.find((key) => signatures.signedBy(top, key))
     if (anchored || anchorKey !== undefined) {
-      const found = findFlaw(path, anchored, query.now)
+      const found = path.every((certified) => certified.pay(effort))
+        ? findFlaw(path, anchored, query.now, names)
+        : TOO_COSTLY
       const certificates = path.map(({ certificate }) => certificate)
       if (found === undefined) {
         return anchorKey === undefined
@@ -93,14 +104,20 @@ export function findPath(query: PathQuery): PathResult {
     return undefined
   }
 
-  return (
-    extend([leaf]) ??
-    (flaw === undefined ? { ok: false, reason: 'not-anchored' } : { ok: false, ...flaw })
-  )
+  const result = extend([leaf])
+  if (result !== undefined) return result
+  flaw ??= whyGivenUp(signatures, effort)
+  return flaw === undefined ? { ok: false, reason: 'not-anchored' } : { ok: false, ...flaw }
 }
 
-function certified(certificate: X509Certificate): Certified {
-  return { certificate, profile: readProfile(certificate) }
+/** What was left untried, where no path was found. */
+function whyGivenUp({ unused }: SignatureChecks, effort: Effort): Flaw | undefined {
+  if (unused !== undefined)
+    return {
+      reason: 'invalid',
+      detail: `${shownSubject(unused.issuer.certificate)} has ${unused.why}`,
+    }
+  return effort.exhausted ? TOO_COSTLY : undefined
 }
 
 function distinctIssuers({ leaf, issuers }: PathQuery): Certified[] {
@@ -109,51 +126,19 @@ function distinctIssuers({ leaf, issuers }: PathQuery): Certified[] {
     if (distinct.length === MOST_ISSUERS) break
     if (![leaf, ...distinct].some(({ raw }) => raw.equals(issuer.raw))) distinct.push(issuer)
   }
-  return distinct.map(certified)
-}
-
-/** Signature checks of one search, each made once, up to a limit; past it nothing holds. */
-class SignatureChecks {
-  readonly #known = new Map<Certified, Map<Certified, boolean>>()
-  #left: number
-
-  constructor(limit: number) {
-    this.#left = limit
-  }
-
-  /** True when the subject names this issuer and was signed by its key. */
-  issued(subject: Certified, issuer: Certified): boolean {
-    const row = this.#known.get(subject) ?? new Map<Certified, boolean>()
-    this.#known.set(subject, row)
-    const answer = row.get(issuer) ?? this.#check(subject.certificate, issuer.certificate)
-    row.set(issuer, answer)
-    return answer
-  }
-
-  hold(subject: X509Certificate, key: KeyObject): boolean {
-    if (this.#left === 0) return false
-    this.#left--
-    try {
-      const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
-      return bits <= LARGEST_MODULUS && subject.verify(key)
-    } catch {
-      return false
-    }
-  }
-
-  #check(subject: X509Certificate, issuer: X509Certificate): boolean {
-    try {
-      return subject.checkIssued(issuer) && this.hold(subject, issuer.publicKey)
-    } catch {
-      return false
-    }
-  }
+  return distinct.map((certificate) => new Certified(certificate))
 }
 
 /** @param anchored whether the last certificate is the anchor; else a bare key is, and signed it */
-function findFlaw(path: readonly Certified[], anchored: boolean, now: Date): Flaw | undefined {
+function findFlaw(
+  path: readonly Certified[],
+  anchored: boolean,
+  now: Date,
+  names: NameChecks,
+): Flaw | undefined {
   let intermediates = 0
-  for (const [depth, { certificate, profile }] of path.entries()) {
+  for (const [depth, certified] of path.entries()) {
+    const { certificate, profile } = certified
     const isAnchor = anchored && depth === path.length - 1
     const invalid = (why: string): Flaw => ({
       reason: 'invalid',
@@ -161,23 +146,35 @@ function findFlaw(path: readonly Certified[], anchored: boolean, now: Date): Fla
     })
     if (profile === undefined) return invalid('is malformed')
     const wrong =
-      wrongAnywhere(certificate, profile) ??
+      wrongAnywhere(certified, profile) ??
       (depth === 0 ? wrongLeaf(profile) : wrongIssuer(profile, isAnchor, intermediates)) ??
       (!isAnchor && !hasStrongSignature(profile)
         ? 'is signed over a broken digest'
-        : wrongName(profile, depth, path))
+        : wrongName(profile, depth, path, names))
     if (wrong !== undefined) return invalid(wrong)
-    const time = wrongTime(certificate, profile, now)
+    const time = isAnchor && !isRoot(certificate) ? undefined : wrongTime(certificate, profile, now)
     if (time !== undefined) return time
     if (depth > 0 && !profile.subject.equals(profile.issuer)) intermediates++
   }
   return undefined
 }
 
-function wrongAnywhere(certificate: X509Certificate, profile: Profile): string | undefined {
+/**
+ * An anchor is a name and a key (RFC 5280 §6.1.1 (d)), and the certificate that carries them may be an old one, signed by another CA
+ * for a time that is over. OpenSSL looks at the dates of roots, which say it of themselves, and at no other anchor's.
+ */
+function isRoot(certificate: X509Certificate): boolean {
+  try {
+    return certificate.checkIssued(certificate)
+  } catch {
+    return false
+  }
+}
+
+function wrongAnywhere(certified: Certified, profile: Profile): string | undefined {
   if (profile.unknownCritical.length > 0) return 'has a critical extension that is not understood'
   if (profile.extendedKeyUsage?.includes(SERVER_AUTH) === false) return 'is not for TLS servers'
-  return hasStrongKey(certificate) ? undefined : 'has a weak or unreadable key'
+  return certified.hasStrongKey ? undefined : 'has a weak or unreadable key'
 }
 
 function wrongLeaf({ keyUsage }: Profile): string | undefined {
@@ -210,11 +207,12 @@ function wrongName(
   profile: Profile,
   depth: number,
   path: readonly Certified[],
+  names: NameChecks,
 ): string | undefined {
   if (depth > 0 && profile.subject.equals(profile.issuer)) return undefined
   for (const issuer of path.slice(depth + 1)) {
     const constraints = issuer.profile?.nameConstraints
-    const violation = constraints && violatedConstraint(profile, constraints, depth === 0)
+    const violation = constraints && names.violation(profile, constraints, depth === 0)
     if (violation !== undefined) return `has ${violation}`
   }
   return undefined

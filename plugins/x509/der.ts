@@ -30,49 +30,57 @@ export interface Element {
   readonly whole: Buffer
 }
 
-/** No structure that we read has more parts in one level; a hostile one ends here. */
-const MOST_ELEMENTS = 8192
+/**
+ * Most structures have a dozen parts in one level, and each takes a microsecond or two: a hostile one ends here. Lists of names may
+ * be longer; who reads one says so.
+ */
+const MOST_ELEMENTS = 128
 
-/** The element at the start of `bytes`, whatever follows it. */
-function firstElement(bytes: Buffer): Element | undefined {
-  const [tag, first] = bytes
+/** The element that starts at `start`, whatever follows it. */
+function elementAt(bytes: Buffer, start: number): Element | undefined {
+  const tag = bytes[start]
+  const first = bytes[start + 1]
   if (tag === undefined || first === undefined || (tag & 0x1f) === 0x1f) return undefined
-  if (first < 0x80) return slice(bytes, tag, 2, first)
+  if (first < 0x80) return slice(bytes, start, start + 2, first)
   const octets = first & 0x7f
-  if (octets === 0 || octets > 4 || bytes.length < 2 + octets) return undefined
-  const size = bytes.readUIntBE(2, octets)
+  if (octets === 0 || octets > 4 || bytes.length < start + 2 + octets) return undefined
+  const size = bytes.readUIntBE(start + 2, octets)
   const minimal = octets === 1 ? 0x80 : 2 ** (8 * (octets - 1))
-  return size < minimal ? undefined : slice(bytes, tag, 2 + octets, size)
+  return size < minimal ? undefined : slice(bytes, start, start + 2 + octets, size)
 }
 
-function slice(bytes: Buffer, tag: number, header: number, size: number): Element | undefined {
-  const end = header + size
+function slice(bytes: Buffer, start: number, from: number, size: number): Element | undefined {
+  const end = from + size
   if (end > bytes.length) return undefined
-  return { tag, content: bytes.subarray(header, end), whole: bytes.subarray(0, end) }
+  return {
+    tag: bytes.readUInt8(start),
+    content: bytes.subarray(from, end),
+    whole: bytes.subarray(start, end),
+  }
 }
 
 /** Reads one element that fills `bytes` exactly, of the given tag. */
 export function readElement(bytes: Buffer, tag: number): Element | undefined {
-  const element = firstElement(bytes)
+  const element = elementAt(bytes, 0)
   return element?.tag === tag && element.whole.length === bytes.length ? element : undefined
 }
 
-/** Reads a row of elements that fills `bytes` exactly; empty for no octets. */
-export function readElements(bytes: Buffer): Element[] | undefined {
+/** Reads a row of elements that fills `bytes` exactly; empty for no octets, undefined where there are more than `most`. */
+export function readElements(bytes: Buffer, most = MOST_ELEMENTS): Element[] | undefined {
   const elements: Element[] = []
-  for (let rest = bytes; rest.length > 0;) {
-    const element = firstElement(rest)
-    if (element === undefined || elements.length === MOST_ELEMENTS) return undefined
+  for (let at = 0; at < bytes.length;) {
+    const element = elements.length === most ? undefined : elementAt(bytes, at)
+    if (element === undefined) return undefined
     elements.push(element)
-    rest = rest.subarray(element.whole.length)
+    at += element.whole.length
   }
   return elements
 }
 
 /** The parts of a SEQUENCE that fills `bytes` exactly. */
-export function readSequence(bytes: Buffer): Element[] | undefined {
+export function readSequence(bytes: Buffer, most = MOST_ELEMENTS): Element[] | undefined {
   const element = readElement(bytes, TAG.sequence)
-  return element && readElements(element.content)
+  return element && readElements(element.content, most)
 }
 
 /** A BOOLEAN; DER knows only 00 and FF. */

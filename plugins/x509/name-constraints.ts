@@ -7,33 +7,82 @@
  */
 import type { GeneralName, NameConstraints, Profile } from './certificate'
 import { commonNames, comparableRdns, hasAttribute } from './distinguished-name'
+import type { Effort } from './effort'
 
 const FORM = { rfc822Name: 1, dnsName: 2, directoryName: 4, ipAddress: 7 } as const
 const EMAIL_ADDRESS = '2a864886f70d010901'
-/** Names times constraints; a certificate with more is made to burn time. */
-const MOST_COMPARISONS = 65_536
+/** What a name takes to read, with so many octets a microsecond, and to compare with one constraint. */
+const MICROSECONDS_A_NAME = 2
+const OCTETS_A_MICROSECOND = 10
+const MICROSECONDS_A_COMPARISON = 0.5
 
-/**
- * Whether every name of the certificate is within the constraints.
- * @param isLeaf true looks at the common names too, where the certificate has no dNSName
- * @returns what is wrong, or undefined
- */
-export function violatedConstraint(
-  profile: Profile,
-  { permitted, excluded }: NameConstraints,
-  isLeaf: boolean,
-): string | undefined {
-  const names = namesOf(profile, isLeaf)
-  if (names.length * (permitted.length + excluded.length) > MOST_COMPARISONS)
-    return 'too many names and name constraints'
-  for (const name of names) {
-    if (excluded.some((base) => base.form === name.form && within(name, base, 'excluded')))
-      return 'a name that its CA excludes'
-    const ofForm = permitted.filter(({ form }) => form === name.form)
-    if (ofForm.length > 0 && !ofForm.some((base) => within(name, base, 'permitted')))
-      return 'a name outside those that its CA is permitted'
+/** The comparisons of one search for a path; each name is read once. */
+export class NameChecks {
+  readonly #effort: Effort
+  readonly #texts = new Map<GeneralName, string>()
+  readonly #directories = new Map<GeneralName, readonly string[] | undefined>()
+  readonly #names = new Map<Profile, readonly GeneralName[]>()
+
+  constructor(effort: Effort) {
+    this.#effort = effort
   }
-  return undefined
+
+  /**
+   * Whether every name of the certificate is within the constraints.
+   * @param isLeaf true looks at the common names too, where the certificate has no dNSName
+   * @returns what is wrong, or undefined
+   */
+  violation(
+    profile: Profile,
+    { permitted, excluded }: NameConstraints,
+    isLeaf: boolean,
+  ): string | undefined {
+    const names = this.#namesOf(profile, isLeaf)
+    const comparisons = names.length * (permitted.length + excluded.length)
+    const known = this.#read(names) && this.#read(permitted) && this.#read(excluded)
+    if (!known || !this.#effort.spend(comparisons * MICROSECONDS_A_COMPARISON))
+      return 'too many names and name constraints'
+    for (const name of names) {
+      if (excluded.some((base) => base.form === name.form && this.#within(name, base, 'excluded')))
+        return 'a name that its CA excludes'
+      const ofForm = permitted.filter(({ form }) => form === name.form)
+      if (ofForm.length > 0 && !ofForm.some((base) => this.#within(name, base, 'permitted')))
+        return 'a name outside those that its CA is permitted'
+    }
+    return undefined
+  }
+
+  #namesOf(profile: Profile, isLeaf: boolean): readonly GeneralName[] {
+    const names = this.#names.get(profile) ?? namesOf(profile, isLeaf)
+    this.#names.set(profile, names)
+    return names
+  }
+
+  /** False where the effort does not suffice. */
+  #read(names: readonly GeneralName[]): boolean {
+    for (const name of names) {
+      if (this.#texts.has(name)) continue
+      const { form, value } = name
+      if (!this.#effort.spend(MICROSECONDS_A_NAME + value.length / OCTETS_A_MICROSECOND))
+        return false
+      this.#texts.set(name, form === FORM.dnsName ? value.toString('latin1').toLowerCase() : '')
+      if (form === FORM.directoryName) this.#directories.set(name, comparableRdns(value))
+    }
+    return true
+  }
+
+  #within(name: GeneralName, base: GeneralName, list: List): boolean {
+    switch (name.form) {
+      case FORM.dnsName:
+        return withinDomain(this.#texts.get(name) ?? '', this.#texts.get(base) ?? '', list)
+      case FORM.directoryName:
+        return withinDirectory(this.#directories.get(name), this.#directories.get(base), list)
+      case FORM.ipAddress:
+        return withinNetwork(name.value, base.value, list)
+      default:
+        return list === 'excluded'
+    }
+  }
 }
 
 function namesOf(profile: Profile, isLeaf: boolean): GeneralName[] {
@@ -53,21 +102,6 @@ const mayNameHost = (name: string): boolean => /^(\*\.)?[a-z0-9_.-]+$/i.test(nam
 
 type List = 'permitted' | 'excluded'
 
-function within(name: GeneralName, base: GeneralName, list: List): boolean {
-  switch (name.form) {
-    case FORM.dnsName:
-      return withinDomain(lower(name.value), lower(base.value), list)
-    case FORM.directoryName:
-      return withinDirectory(name.value, base.value, list)
-    case FORM.ipAddress:
-      return withinNetwork(name.value, base.value, list)
-    default:
-      return list === 'excluded'
-  }
-}
-
-const lower = (value: Buffer): string => value.toString('latin1').toLowerCase()
-
 /**
  * The domain itself and all below it; with a leading dot, all below it. A wildcard also stands for the excluded name it can
  * be expanded to: else a CA that may not sign for `mx.example` could sign `*.example` instead.
@@ -79,9 +113,11 @@ function withinDomain(name: string, base: string, list: List): boolean {
   return list === 'excluded' && name.startsWith('*.') && parent === name.slice(1)
 }
 
-function withinDirectory(name: Buffer, base: Buffer, list: List): boolean {
-  const rdns = comparableRdns(name)
-  const prefix = comparableRdns(base)
+function withinDirectory(
+  rdns: readonly string[] | undefined,
+  prefix: readonly string[] | undefined,
+  list: List,
+): boolean {
   if (rdns === undefined || prefix === undefined) return list === 'excluded'
   return prefix.length <= rdns.length && prefix.every((rdn, index) => rdn === rdns[index])
 }

@@ -13,6 +13,7 @@ const CODES = {
   expired: 'CERT_HAS_EXPIRED',
   'not-yet-valid': 'CERT_NOT_YET_VALID',
   invalid: 'INVALID_CA',
+  'too-costly': 'CERT_CHAIN_TOO_COSTLY',
   'not-anchored': 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 } as const
 

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Requirement } from '../../plugins/delivery/types'
+import { judge } from '../../plugins/delivery/judge'
 import { preflight, type PreflightResult } from '../../plugins/haraka/preflight'
 import { ReplyReader, type ReadResult } from '../../plugins/haraka/reply-reader'
 import { connectStandalone } from '../../plugins/haraka/standalone-socket'
@@ -195,6 +196,7 @@ export async function smtpTarget(): Promise<Target> {
     const started = performance.now()
     const options = {
       requirement: known.requirements[required],
+      judge,
       helo: 'fuzz.test',
       context: known.client,
       timeoutMs: TIMEOUT,

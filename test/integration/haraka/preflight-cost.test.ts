@@ -1,6 +1,7 @@
 /** The pre-flight on a real connection to a real receiver: what it costs beside what it must do. */
 import assert from 'node:assert/strict'
 import { createSecureContext, type DetailedPeerCertificate, TLSSocket } from 'node:tls'
+import { judge } from '../../../plugins/delivery/judge'
 import { preflight } from '../../../plugins/haraka/preflight'
 import { connectStandalone } from '../../../plugins/haraka/standalone-socket'
 import { makeCertificate } from '../../support/certificates'
@@ -27,6 +28,7 @@ describe('haraka: what the pre-flight costs', () => {
       const connected = await connectStandalone({ address, port, timeoutMs: 5000 })
       assert.ok(connected.ok)
       const result = await preflight(connected.socket, {
+        judge,
         requirement: {
           level: 'authenticate',
           sni: name,

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { setTimeout } from 'node:timers/promises'
 import { createSecureContext } from 'node:tls'
 import fc from 'fast-check'
+import { judge } from '../../../plugins/delivery/judge'
 import { preflight, type PreflightResult } from '../../../plugins/haraka/preflight'
 import { connectStandalone } from '../../../plugins/haraka/standalone-socket'
 import { makeCertificate, tlsaRecord } from '../../support/certificates'
@@ -91,6 +92,7 @@ describe('haraka: the pre-flight on hostile servers', function () {
       presentation: [],
     }
     const result = await preflight(connected.socket, {
+      judge,
       requirement: { level: 'authenticate', sni: HOST, success: 'verified', dane },
       helo: 'sender.test',
       context: createSecureContext(),

@@ -455,8 +455,36 @@ const PATHS: readonly Case[] = [
     ]
   }),
   {
-    title: 'AUTH-29 an expired anchor that is no root is refused',
+    title: 'AUTH-29 of an anchor that is no root the dates do not count',
     scene: anchored(3, {}, { 1: PAST }, 1),
+    expected: 1,
+  },
+  {
+    title: 'AUTH-29 below such an anchor they do',
+    scene: anchored(4, {}, { 2: PAST, 1: PAST }, 2),
+    expected: 'dane-ta-expired',
+  },
+  ...([0, 1] as const).map((selector): Case => ({
+    title: `AUTH-29 2 ${selector} 1 of a root that is there as its expired certificate from another root`,
+    scene: () => {
+      const older = makeCertificate({ subject: 'Older root', ca: true })
+      const root = makeCertificate(AUTHORITY)
+      const cross = makeCertificate({ ...AUTHORITY, key: root.key, issuer: older, ...PAST })
+      const below = makeCertificate({ subject: 'Below', ca: true, issuer: root })
+      const leaf = makeCertificate({ san: [HOST], issuer: below })
+      return { chain: [leaf, below, cross], records: [tlsaRecord(cross, 2, selector, 1)] }
+    },
+    expected: 2,
+  })),
+  {
+    title: 'AUTH-29 the same certificate below an anchor must be valid',
+    scene: () => {
+      const older = makeCertificate({ subject: 'Older root', ca: true })
+      const root = makeCertificate(AUTHORITY)
+      const cross = makeCertificate({ ...AUTHORITY, key: root.key, issuer: older, ...PAST })
+      const leaf = makeCertificate({ san: [HOST], issuer: root })
+      return { chain: [leaf, cross, older], records: [tlsaRecord(older, 2, 1, 1)] }
+    },
     expected: 'dane-ta-expired',
   },
   {
