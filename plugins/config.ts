@@ -4,6 +4,7 @@
  * `dane-onyl` must not pass for a setting. Pure.
  */
 import { readDestinations, type Destinations } from './destinations'
+import type { LineMistake } from './ini-mistakes'
 import { findRedisMistakes, REDIS_KEYS, type RedisSettings } from './store/redis-settings'
 
 export interface Config {
@@ -59,20 +60,32 @@ type Section = Readonly<Record<string, unknown>>
 /** Where a setting stands in the operator's file, or, without a key, the section; undefined where it is not of that file. */
 export type LineOf = (section: string, key?: string) => number | undefined
 
-class Mistakes {
-  readonly all: string[] = []
+/** What is known of the operator's file beside its settings. */
+export interface OwnLines {
+  readonly lineOf: LineOf
+  readonly mistakes: readonly LineMistake[]
+}
 
-  constructor(private readonly lineOf: LineOf) {}
+const UNKNOWN_LINES: OwnLines = { lineOf: () => undefined, mistakes: [] }
+
+class Mistakes {
+  readonly #found: { readonly at: number | undefined; readonly sentence: string }[]
+
+  constructor(private readonly own: OwnLines) {
+    this.#found = [...own.mistakes]
+  }
 
   add(section: string, key: string | undefined, rest: string): void {
     const name = key === undefined ? `[${section}]` : `${section}.${key}`
-    this.all.push(mistakeIn(this.lineOf(section, key), `${name}${rest}`))
+    this.#found.push({ at: this.own.lineOf(section, key), sentence: `${name}${rest}` })
   }
-}
 
-/** How a mistake in the file is told. */
-export function mistakeIn(line: number | undefined, sentence: string): string {
-  return `${FILE}${line === undefined ? '' : `, line ${line}`}: ${sentence}`
+  /** In the order of the file. */
+  all(): readonly string[] {
+    return this.#found
+      .sort((one, other) => (one.at ?? 0) - (other.at ?? 0))
+      .map(({ at, sentence }) => `${FILE}${at === undefined ? '' : `, line ${at}`}: ${sentence}`)
+  }
 }
 
 /** Haraka takes what stands behind a value for a part of it. */
@@ -167,9 +180,9 @@ class SectionReader {
 export function readConfig(
   ini: IniFile,
   parseServer: (text: string) => string | undefined,
-  lineOf: LineOf = () => undefined,
+  own: OwnLines = UNKNOWN_LINES,
 ): ConfigResult {
-  const mistakes = new Mistakes(lineOf)
+  const mistakes = new Mistakes(own)
   const section = (name: string) => new SectionReader(ini, name, mistakes)
   const config: Config = {
     ...readMain(section('main')),
@@ -186,9 +199,8 @@ export function readConfig(
     }),
   }
   refuseUnknownSections(ini, mistakes)
-  return mistakes.all.length === 0
-    ? { ok: true, config: deepFreeze(config) }
-    : { ok: false, mistakes: mistakes.all }
+  const all = mistakes.all()
+  return all.length === 0 ? { ok: true, config: deepFreeze(config) } : { ok: false, mistakes: all }
 }
 
 function readMain(main: SectionReader): Pick<Config, 'mode'> {

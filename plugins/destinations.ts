@@ -34,7 +34,7 @@ export function readDestinations(
     if (name === undefined) {
       wrong(key, undefined, 'a domain, or .parent for all below it,')
     } else if (before !== undefined) {
-      wrong(key, undefined, `${before} is the same, and one of them`)
+      wrong(key, undefined, `the same as ${before}; only one of them`)
     } else if (destination === undefined) {
       wrong(
         key,
@@ -62,8 +62,10 @@ export function readDestinationLine(
 const NAME = /^(?=.{1,253}$)(?:[\w-]{1,63}\.)*[\w-]{1,63}$/
 
 /** @returns lower-case A-labels, with a dot in front for a parent; undefined for what no next-hop domain can be */
-function destinationName(key: string): string | undefined {
+export function destinationName(key: string): string | undefined {
   const [, parent, name = ''] = /^(\.|\*\.)?(.*)$/.exec(key) ?? []
+  // Of a path or a port behind a name, domainToASCII says nothing.
+  if (/[^\w.\-\u0080-\u{10ffff}]/u.test(name)) return undefined
   const domain = domainToASCII(name).replace(/\.$/, '').toLowerCase()
   // An address has no policies of its own.
   if (!NAME.test(domain) || isIP(domain) !== 0) return undefined

@@ -30,18 +30,18 @@ function misunderstood(line: IniLine): string | undefined {
     case 'section':
       return undefined
     case 'setting':
+      // `[main` is, to Haraka, the name of a setting.
+      if (line.key.startsWith('[')) return notOneSection(line.text)
       return line.value === undefined ? withoutEquals(line) : undefined
     case 'passed-over':
       return passedOver(line)
   }
 }
 
-/** `[main` is, to Haraka, the name of a setting. */
-function withoutEquals({ text, section, key }: SettingLine): string {
-  if (key.startsWith('[')) return notOneSection(text)
+function withoutEquals({ section, key }: SettingLine): string {
   const [, name, value] = /^([\w.-]+):(\S+)$/.exec(key) ?? []
   if (name !== undefined && value !== undefined) return writeInstead(section, name, value)
-  return `there is no "=" after ${key}: write ${key}=, and then its value`
+  return `there is no "=" after ${key}: write ${key}=VALUE`
 }
 
 function passedOver({ why, text, section }: PassedOver): string {
@@ -63,9 +63,10 @@ function passedOver({ why, text, section }: PassedOver): string {
 /** `mode: observe`, `mode observe`, `"mode"=observe`. */
 const NEARLY_A_SETTING = /^\s*["']?([\w.*-]+)["']?\s*[:=\s]\s*(\S(?:.*\S)?)\s*$/
 
-/** [redis] has passwords, and a log is no place for them. */
+/** A log is no place for passwords, also where a header was to have stood above them. */
 function writeInstead(section: string, name: string, value: string): string {
-  return `a setting is key=value: write ${name}=${section === 'redis' ? '...' : value}`
+  const isSecret = section === 'redis' || /pass|secret|token|url/i.test(name)
+  return `a setting is key=value: write ${name}=${isSecret ? '...' : value}`
 }
 
 function notOneSection(text: string): string {

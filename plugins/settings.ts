@@ -3,9 +3,9 @@
  * Pure.
  */
 import { dirname, join } from 'node:path'
-import { mistakeIn, readConfig } from './config'
+import { readConfig } from './config'
 import type { ConfigResult, IniFile, LineOf } from './config'
-import { readDestinationLine } from './destinations'
+import { destinationName, readDestinationLine } from './destinations'
 import { parseServer } from './dnssec-stub'
 import { readLines } from './ini'
 import type { IniLine } from './ini'
@@ -17,17 +17,13 @@ import { findLineMistakes } from './ini-mistakes'
  */
 export function readTlsPolicyIni(ini: IniFile, own: string): ConfigResult {
   const lines = ownLines(own)
-  const inLines = findLineMistakes(lines)
-  const read = readConfig(withLines(ini, lines), serverProblem, lineIn(lines))
-  const mistakes = [
-    ...inLines.map(({ at, sentence }) => mistakeIn(at, sentence)),
-    ...(read.ok ? [] : read.mistakes),
-  ]
-  return mistakes.length > 0 ? { ok: false, mistakes } : read
+  return readConfig(withLines(ini, lines), serverProblem, {
+    lineOf: lineIn(lines),
+    mistakes: findLineMistakes(lines),
+  })
 }
 
-/** Lines that say something: sections and settings; comments say nothing. */
-export function ownLines(text: string): readonly IniLine[] {
+function ownLines(text: string): readonly IniLine[] {
   return readLines(text).map(asDestination)
 }
 
@@ -39,19 +35,55 @@ function asDestination(line: IniLine): IniLine {
   return destination ? { kind: 'setting', at, section, text, ...destination, inList: false } : line
 }
 
+/** An empty file, or comments alone. */
+export function saysNothing(text: string): boolean {
+  return readLines(text).length === 0
+}
+
+const MOST_NAMED = 20
+
+/** @returns the settings of one file that another has not, for people; empty where there are none */
+export function settingsGone(before: string, after: string): string {
+  const left = new Set(ownLines(after).map(identity))
+  const gone = ownLines(before).filter(
+    (line): line is SettingLine => line.kind === 'setting' && !left.has(identity(line)),
+  )
+  const named = gone.slice(0, MOST_NAMED).map(inWords)
+  const more = gone.length > MOST_NAMED ? [`and ${gone.length - MOST_NAMED} more`] : []
+  return [...named, ...more].join(', ')
+}
+
+type SettingLine = IniLine & { readonly kind: 'setting' }
+
+function identity(line: IniLine): string {
+  if (line.kind !== 'setting') return `[${line.section}]`
+  const { section, key } = line
+  return `${section}.${section === 'destinations' ? (destinationName(key) ?? key) : key}`
+}
+
+/** [redis] has passwords, and a log is no place for them. */
+function inWords({ section, key, value }: SettingLine): string {
+  return section === 'redis' ? `${section}.${key}` : `${section}.${key}=${value ?? ''}`
+}
+
 const ONLY_OURS = /[^\x20-\x7e]|\*/
 
 /** With the destinations that only we understand, and without settings that have no value: each of those is a mistake, told by its line. */
 function withLines(ini: IniFile, lines: readonly IniLine[]): IniFile {
-  const sections: Record<string, Record<string, unknown>> = {}
+  const sections = Object.create(null) as Record<string, Record<string, unknown>>
   for (const [name, section] of Object.entries(ini)) {
     sections[name] = { ...(section as Record<string, unknown>) }
   }
   for (const line of lines) {
     if (line.kind !== 'setting') continue
     const section = (sections[line.section] ??= {})
-    if (line.value === undefined) delete section[line.key]
-    else if (ONLY_OURS.test(line.key)) section[line.key] = line.value
+    if (line.value === undefined || line.key.startsWith('[')) delete section[line.key]
+    else if (line.section === 'destinations') {
+      const value = ONLY_OURS.test(line.key) ? line.value : section[line.key]
+      // In the order of the file.
+      delete section[line.key]
+      if (value !== undefined) section[line.key] = value
+    }
   }
   return sections
 }

@@ -3,16 +3,14 @@
  * It loads whole or not at all: a mistake in the settings or an unknown Haraka is an exception out of register(), with
  * which Haraka ends; a relay that is up enforces.
  */
-import type { Config, IniFile } from './config'
+import type { Config } from './config'
 import type { Health } from './dnssec-stub'
 import { createAhead } from './delivery/ahead'
 import { treatmentOf } from './delivery/planner'
-import { endedDestinations } from './destinations'
 import { createControl } from './haraka/control'
 import type { Control } from './haraka/control'
 import { findSeam } from './haraka/seam'
 import { createContextSource } from './haraka/tls-context'
-import type { ContextSettings } from './haraka/tls-context'
 import type {
   HarakaDomain,
   HarakaPlugin,
@@ -24,15 +22,12 @@ import { logLine } from './observe/log-line'
 import { createMetricsService } from './observe/metrics-http'
 import type { HttpApp, MetricsService } from './observe/metrics-http'
 import { tapPlanner } from './observe/metrics-taps'
+import { load, reload } from './load'
+import type { OutboundModule } from './load'
 import type { Logger } from './store'
-import { readTlsPolicyIni, redisServer, storeFolderBeside } from './settings'
-import { readCaFile, wire } from './wiring'
+import { redisServer, storeFolderBeside } from './settings'
+import { wire } from './wiring'
 import type { Wiring, WiringOptions } from './wiring'
-
-interface Loaded {
-  readonly config: Config
-  readonly contextSettings: ContextSettings
-}
 
 interface Running {
   readonly control: Control
@@ -259,61 +254,6 @@ function tellHealth(plugin: HarakaPlugin, health: Health): void {
       return
     case 'unreachable':
       plugin.logwarn(plugin, `no DNS resolver answers, so mail will wait (${health.detail})`)
-  }
-}
-
-/** @throws Error with one line for each mistake: Haraka does not start with half an idea of what to protect. */
-function load(plugin: HarakaPlugin, outbound: OutboundModule, onChange: () => void): Loaded {
-  const ini = plugin.config.get('tls-policy.ini', {}, onChange) as IniFile
-  const result = readTlsPolicyIni(ini, '')
-  if (!result.ok) {
-    for (const mistake of result.mistakes) plugin.logcrit(plugin, mistake)
-    throw new Error(`tls-policy was not loaded:\n${result.mistakes.join('\n')}`)
-  }
-  const { config } = result
-  const ca = readCaFile(config, harakaFolder())
-  for (const ended of endedDestinations(config, new Date())) {
-    plugin.logwarn(plugin, `the exception ${ended} is over and has no effect any more`)
-  }
-  if (!outbound.cfg.enable_tls) {
-    plugin.logwarn(
-      plugin,
-      'outbound.ini says enable_tls=false: mail to hosts that demand TLS will wait. Remove the line.',
-    )
-  }
-  return { config, contextSettings: { minVersion: config.tls.minVersion, ca } }
-}
-
-/**
- * Haraka calls this when a file changed; a file with mistakes changes nothing.
- * @param onChange Goes in again: Haraka calls what the latest reading of a file has named.
- */
-function reload(
-  plugin: HarakaPlugin,
-  outbound: OutboundModule,
-  before: Loaded,
-  onChange: () => void,
-): Loaded {
-  try {
-    const after = load(plugin, outbound, onChange)
-    plugin.lognotice(plugin, 'the settings were loaded anew')
-    return after
-  } catch (err: unknown) {
-    const why = err instanceof Error ? err.message : String(err)
-    plugin.logerror(plugin, `the settings stay as they were: ${why}`)
-    return before
-  }
-}
-
-function harakaFolder(): string {
-  return process.env['HARAKA'] ?? process.cwd()
-}
-
-/** Haraka's `outbound/config`; `cfg` is replaced as a whole when outbound.ini is loaded anew. */
-interface OutboundModule {
-  readonly cfg: {
-    readonly enable_tls: boolean
-    readonly local_mx_ok: boolean
   }
 }
 

@@ -55,7 +55,7 @@ async function examine(settings: Settings, tools: DoctorTools): Promise<readonly
     return err instanceof Error ? err.message : String(err)
   })
   const still = [
-    settingsFinding(settings.config),
+    settingsFinding(settings),
     pluginsFinding(settings.plugins),
     harakaFinding(await haraka),
     outboundFinding(settings),
@@ -76,8 +76,15 @@ async function examine(settings: Settings, tools: DoctorTools): Promise<readonly
   }
 }
 
-function settingsFinding({ mode }: Config): Finding {
-  return mode === 'enforce'
+function settingsFinding({ config, saysNothing }: Settings): Finding {
+  if (saysNothing) {
+    return note(
+      'settings',
+      'tls-policy.ini has no setting in it: each is at its default, mode enforce',
+      'If there were settings in it, put them back.',
+    )
+  }
+  return config.mode === 'enforce'
     ? ok('settings', 'tls-policy.ini is sound, mode enforce')
     : note(
         'settings',

@@ -13,11 +13,13 @@ import type { UnaidedTls } from '../haraka/unaided'
 import { isTrue, mergeIni, parseIni, parseList } from '../ini'
 import type { Ini, IniSection, IniValue } from '../ini'
 import { NO_FILE, readOwnFile } from '../own-file'
-import { readTlsPolicyIni, redisServer, storeFolderBeside } from '../settings'
+import { readTlsPolicyIni, redisServer, saysNothing, storeFolderBeside } from '../settings'
 import { readCaFile } from '../wiring'
 
 export interface Settings {
   readonly folder: string
+  /** tls-policy.ini is there, and nothing but comments is in it. */
+  readonly saysNothing: boolean
   readonly config: Config
   /** PEM roots; undefined: Node's. */
   readonly ca: string | undefined
@@ -79,6 +81,7 @@ export function readSettings(folder: string): SettingsResult {
     ok: true,
     settings: {
       folder,
+      saysNothing: own.isThere && saysNothing(own.text),
       config,
       ca,
       redisIni: redisServer(ini('redis.ini')),

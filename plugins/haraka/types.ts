@@ -105,6 +105,9 @@ export interface HarakaPlugin {
   timeout: number
   readonly config: {
     get(name: string, options?: unknown, onChange?: () => void): unknown
+    /** Where the shipped files lie, and the operator's; without the latter, the former are his. */
+    readonly root_path?: string
+    readonly overrides_path?: string
   }
   register_hook(hook: string, method: string, priority?: number): void
   haraka_require(module: string): unknown

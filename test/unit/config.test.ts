@@ -121,6 +121,34 @@ describe('config', () => {
       /destinations\.a\.test=off until/,
     ],
     ['a domain', { destinations: { '..a': 'off' } }, /destinations\.\.\.a: a domain/],
+    [
+      'an address',
+      { destinations: { '192.0.2.1': 'off' } },
+      /destinations\.192\.0\.2\.1: a domain/,
+    ],
+    ['a star alone', { destinations: { '*': 'off' } }, /destinations\.\*: a domain/],
+    [
+      'a star within',
+      { destinations: { 'a.*.test': 'off' } },
+      /destinations\.a\.\*\.test: a domain/,
+    ],
+    ['a name with a path', { destinations: { 'a.test/b': 'off' } }, /a\.test\/b: a domain/],
+    [
+      'a destination in two cases',
+      { destinations: { 'a.test': 'off', 'A.test.': 'off' } },
+      /destinations\.A\.test\.: the same as a\.test; only one of them/,
+    ],
+    [
+      'a parent in two spellings',
+      { destinations: { '.a.test': 'off', '*.a.test': 'dane' } },
+      /destinations\.\*\.a\.test: the same as \.a\.test;/,
+    ],
+    [
+      'a destination in two alphabets',
+      { destinations: { 'xn--bcher-kva.test': 'off', 'BÜCHER.test': 'off' } },
+      /destinations\.BÜCHER\.test: the same as xn--bcher-kva\.test;/,
+    ],
+    ['a comment behind a path', { store: { path: '/x ; y' } }, /store\.path=\/x ; y: .*its own$/],
     ['a prefix', { store: { prefix: 'a b' } }, /store\.prefix=a b: 1 to 64/],
     ['an unknown key of Redis', { redis: { clusters: 'a:1' } }, /redis\.clusters: no such setting/],
     ['a list for one value of Redis', { redis: { host: ['a', 'b'] } }, /redis\.host=.*one value/],
@@ -194,6 +222,7 @@ describe('destinations', () => {
       '.a.test': 'encrypt',
       '.sub.a.test': 'observe until 2026-12-31',
       'bücher.test': 'off',
+      '*.Star.test': 'sts',
     },
   })
   const day = new Date('2026-12-31T23:59:59Z')
@@ -207,6 +236,8 @@ describe('destinations', () => {
     ['ba.test', day, undefined],
     ['test', day, undefined],
     ['xn--bcher-kva.test', day, 'off'],
+    ['star.test', day, undefined],
+    ['x.y.star.test', day, 'sts'],
   ]
   for (const [name, now, expected] of table) {
     it(`${name} on ${now.toISOString().slice(0, 10)} -> ${expected ?? 'no rule'}`, () => {

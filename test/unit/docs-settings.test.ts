@@ -7,6 +7,7 @@ import { readConfig } from '../../plugins/config'
 import type { Config, ConfigResult, IniFile } from '../../plugins/config'
 import { DESTINATION_RULES } from '../../plugins/destinations'
 import { parseServer } from '../../plugins/dnssec-stub'
+import { readTlsPolicyIni } from '../../plugins/settings'
 import { blocks, docsFolder, pages, plainText, tableRows } from '../support/docs-pages'
 
 /** Haraka's own reader of ini files: what it makes of a file is what the plugin gets. */
@@ -100,6 +101,7 @@ describe('docs/settings.md', () => {
   })
 
   it('has the settings of the shipped file with its values, and the file has all of them', () => {
+    assert.ok(readTlsPolicyIni(readIni(shipped), shipped).ok)
     const ini = readIni(shipped)
     for (const section of sections) {
       const values = ini[section] as Readonly<Record<string, string | number | null>>
@@ -163,7 +165,8 @@ describe('settings files in the docs', () => {
       for (const text of files) {
         const ini = readIni(text)
         assert.notDeepEqual(ini, readIni(''), text)
-        accepted(ini)
+        const result = readTlsPolicyIni(ini, text)
+        assert.ok(result.ok, result.ok ? '' : result.mistakes.join('\n'))
       }
     })
   }

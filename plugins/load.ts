@@ -1,0 +1,120 @@
+/**
+ * tls-policy.ini for a running Haraka: loaded whole at its start, or Haraka does not come up; later changed whole, or not at
+ * all. A file that was emptied, cut off or taken away changes nothing: it says what would be gone.
+ */
+import type { Config, IniFile } from './config'
+import { endedDestinations } from './destinations'
+import type { ContextSettings } from './haraka/tls-context'
+import type { HarakaPlugin } from './haraka/types'
+import { NO_FILE, readOwnFile } from './own-file'
+import type { OwnFile } from './own-file'
+import { readTlsPolicyIni, saysNothing, settingsGone } from './settings'
+import { readCaFile } from './wiring'
+
+export interface Loaded {
+  readonly config: Config
+  readonly contextSettings: ContextSettings
+  readonly own: OwnFile
+}
+
+/** Haraka's `outbound/config`; `cfg` is replaced as a whole when outbound.ini is loaded anew. */
+export interface OutboundModule {
+  readonly cfg: {
+    readonly enable_tls: boolean
+    readonly local_mx_ok: boolean
+  }
+}
+
+/**
+ * @param onChange Haraka calls this when the file has changed.
+ * @throws Error with one line for each mistake: Haraka does not start with half an idea of what to protect.
+ */
+export function load(plugin: HarakaPlugin, outbound: OutboundModule, onChange: () => void): Loaded {
+  const ini = harakasReading(plugin, onChange)
+  try {
+    const own = ownFile(plugin)
+    if (own.isThere && saysNothing(own.text)) {
+      plugin.lognotice(plugin, 'tls-policy.ini has no setting in it: each is at its default')
+    }
+    return understand(plugin, outbound, ini, own)
+  } catch (err: unknown) {
+    const mistakes = sentence(err)
+    for (const mistake of mistakes.split('\n')) plugin.logcrit(plugin, mistake)
+    throw new Error(`tls-policy was not loaded:\n${mistakes}`, { cause: err })
+  }
+}
+
+/**
+ * Haraka calls this when a file changed; a file with mistakes changes nothing.
+ * @param onChange Goes in again: Haraka calls what the latest reading of a file has named.
+ */
+export function reload(
+  plugin: HarakaPlugin,
+  outbound: OutboundModule,
+  before: Loaded,
+  onChange: () => void,
+): Loaded {
+  const ini = harakasReading(plugin, onChange)
+  try {
+    const own = ownFile(plugin)
+    const gone = settingsGone(before.own.text, own.text)
+    if (gone !== '' && saysNothing(own.text)) throw new Error(emptied(own, gone))
+    const after = understand(plugin, outbound, ini, own)
+    const lost = gone === '' ? '' : `; no longer set: ${gone}`
+    plugin.lognotice(plugin, `the settings were loaded anew${lost}`)
+    return after
+  } catch (err: unknown) {
+    const why = sentence(err).replaceAll('\n', '; ')
+    plugin.logerror(plugin, `the settings stay as they were: ${why}`)
+    return before
+  }
+}
+
+/** A disk that is full, or a copy in two steps, leaves an empty file behind; to take all back is a decision. */
+function emptied({ isThere }: OwnFile, gone: string): string {
+  return (
+    `tls-policy.ini ${isThere ? 'has no setting in it any more' : 'is not there any more'}, and ` +
+    `these would be gone: ${gone}. To have all defaults again, write the one line [main] into it`
+  )
+}
+
+/** @throws Error with one line for each mistake */
+function understand(
+  plugin: HarakaPlugin,
+  outbound: OutboundModule,
+  ini: IniFile,
+  own: OwnFile,
+): Loaded {
+  const result = readTlsPolicyIni(ini, own.text)
+  if (!result.ok) throw new Error(result.mistakes.join('\n'))
+  const { config } = result
+  const ca = readCaFile(config, harakaFolder())
+  for (const ended of endedDestinations(config, new Date())) {
+    plugin.logwarn(plugin, `the exception ${ended} is over and has no effect any more`)
+  }
+  if (!outbound.cfg.enable_tls) {
+    plugin.logwarn(
+      plugin,
+      'outbound.ini says enable_tls=false: mail to hosts that demand TLS will wait. Remove the line.',
+    )
+  }
+  return { config, contextSettings: { minVersion: config.tls.minVersion, ca }, own }
+}
+
+function harakasReading(plugin: HarakaPlugin, onChange: () => void): IniFile {
+  return plugin.config.get('tls-policy.ini', {}, onChange) as IniFile
+}
+
+/** @throws Error where it cannot be read */
+function ownFile({ config }: HarakaPlugin): OwnFile {
+  const folder = config.overrides_path ?? config.root_path
+  return folder === undefined ? NO_FILE : readOwnFile(folder)
+}
+
+function harakaFolder(): string {
+  return process.env['HARAKA'] ?? process.cwd()
+}
+
+function sentence(err: unknown): string {
+  return err instanceof Error ? err.message : String(err)
+}
