@@ -10,6 +10,7 @@ import { treatmentOf } from './delivery/planner'
 import { createControl } from './haraka/control'
 import type { Control } from './haraka/control'
 import { findSeam } from './haraka/seam'
+import { tellRoads } from './haraka/tell-roads'
 import { createContextSource } from './haraka/tls-context'
 import type {
   HarakaDomain,
@@ -160,6 +161,8 @@ export function start_tls_policy(
   next: () => void,
   server: { readonly cluster?: { readonly isMaster?: boolean } },
 ): void {
+  // One of the processes is enough: all have the same plugins.
+  if (!server.cluster || server.cluster.isMaster) tellRoads(this)
   if (!running || server.cluster?.isMaster) {
     running?.metrics.relay()
     next()

@@ -8,16 +8,26 @@ import { join } from 'node:path'
 import type { Config } from '../config'
 import { endedDestinations } from '../destinations'
 import { createResolver } from '../dnssec-stub'
+import { NOTHING_RELAYS, relaysNothing } from '../haraka/roads'
 import type { Logger } from '../store'
 import type { Wiring } from '../wiring'
 import type { HarakaFound } from './find-haraka'
+import { findOtherRoads } from './other-roads'
 import type { Settings, SettingsResult } from './settings'
 import { printable, utc, wrap } from './words'
 import type { Style } from './words'
 
 export interface Finding {
   readonly check:
-    'settings' | 'plugins' | 'haraka' | 'outbound' | 'exceptions' | 'resolver' | 'store' | 'clock'
+    | 'settings'
+    | 'plugins'
+    | 'haraka'
+    | 'outbound'
+    | 'road'
+    | 'exceptions'
+    | 'resolver'
+    | 'store'
+    | 'clock'
   /** `note`: worth knowing, and nothing that must be mended. */
   readonly level: 'ok' | 'note' | 'problem'
   readonly text: string
@@ -59,6 +69,7 @@ async function examine(settings: Settings, tools: DoctorTools): Promise<readonly
     pluginsFinding(settings.plugins),
     harakaFinding(await haraka),
     outboundFinding(settings),
+    ...roadFindings(settings, await haraka),
     ...exceptionFindings(settings.config, new Date(tools.now())),
   ]
   if (typeof wiring === 'string') {
@@ -142,6 +153,19 @@ function outboundFinding({ outbound }: Settings): Finding {
         'outbound.ini says enable_tls=false: mail to hosts that demand TLS waits',
         'Remove that line from outbound.ini.',
       )
+}
+
+/** Whether mail takes the road on which policies are enforced. */
+export function roadFindings(
+  { plugins, folder }: Pick<Settings, 'plugins' | 'folder'>,
+  found: HarakaFound,
+): readonly Finding[] {
+  const program = found.kind === 'missing' ? undefined : found.root
+  const findings = findOtherRoads(plugins, folder, program).map(({ takes, text, cure }) =>
+    takes === 'all' ? problem('road', text, cure) : note('road', text, cure),
+  )
+  if (relaysNothing(plugins)) findings.push(note('road', NOTHING_RELAYS.text, NOTHING_RELAYS.cure))
+  return findings.length === 0 ? [ok('road', 'no plugin takes outgoing mail away')] : findings
 }
 
 export function exceptionFindings(config: Config, now: Date): readonly Finding[] {

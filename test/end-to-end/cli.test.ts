@@ -216,6 +216,7 @@ describe('end to end: the command', function () {
         'plugins',
         'haraka',
         'outbound',
+        'road',
         'resolver',
         'store',
         'clock',
