@@ -12,7 +12,7 @@ import type { Health } from '../dnssec-stub'
 import type { Rehearsal, Trial } from '../haraka/rehearsal'
 import { refreshTime } from '../mta-sts/refresh'
 import type { StsLookup } from '../mta-sts/types'
-import { REASONS } from '../observe/reasons'
+import { REASONS, sourceOf } from '../observe/reasons'
 import type { ReasonCode } from '../observe/reasons'
 import { readProfile } from '../x509/certificate'
 import { presentedNames } from '../x509/names'
@@ -169,7 +169,7 @@ function reportDemand({ requirement, policy }: PlannedHost): Demand {
   switch (requirement.level) {
     case 'refuse': {
       const { reason, detail } = requirement
-      return { ...common, reason, rfc: REASONS[reason].rfc, detail: printable(detail) }
+      return { ...common, reason, rfc: sourceOf(reason, policy), detail: printable(detail) }
     }
     case 'opportunistic':
     case 'encrypt': {

@@ -4,14 +4,19 @@
  */
 import { demandsTls } from '../delivery/types'
 import type { Plan, PlannedHost, PolicyKind, Requirement } from '../delivery/types'
-import { plainWords, REASONS, statusCode } from '../observe/reasons'
+import { plainWords, REASONS, sourceOf, statusCode } from '../observe/reasons'
 import type { ReasonCode } from '../observe/reasons'
 import type { HMailItem } from './types'
 
 export interface HostFailure {
-  readonly host: string
+  /** Left out where it did not come to any host. */
+  readonly host?: string
   readonly address?: string
   readonly policy: PolicyKind
+  /** What was demanded of the host; `refuse`: not even to connect to it. */
+  readonly require: Requirement['level']
+  /** Protocol and cipher, where TLS was up. */
+  readonly tls?: string
   readonly reason: ReasonCode
   readonly detail: string
 }
@@ -104,8 +109,9 @@ export function explain({
 }
 
 function explainFailure({ host, address, policy, reason, detail }: HostFailure): string {
-  const where = address === undefined || address === host ? host : `${host} [${address}]`
   const by = policy === 'none' ? '' : ` (${policy})`
+  if (host === undefined) return `${reason}${by}: ${detail}`
+  const where = address === undefined || address === host ? host : `${host} [${address}]`
   return `${where}${by} ${reason}: ${detail}`
 }
 
@@ -120,7 +126,10 @@ export function leadingFailure(failures: readonly HostFailure[]): HostFailure | 
  */
 export function describeToRecipients(
   hmail: HMailItem,
-  told: { readonly reason: ReasonCode; readonly text: string; readonly host?: string },
+  told: Pick<HostFailure, 'reason' | 'host'> & {
+    readonly text: string
+    readonly policy?: PolicyKind
+  },
   kind: 4 | 5,
 ): void {
   const status = statusCode(told.reason, kind)
@@ -130,7 +139,7 @@ export function describeToRecipients(
     recipient.dsn_code = kind === 4 ? 450 : 550
     recipient.dsn_msg = text
     recipient.dsn_action = kind === 4 ? 'delayed' : 'failed'
-    recipient.reason = `${text} (${status}; ${REASONS[told.reason].rfc})`
+    recipient.reason = `${text} (${status}; ${sourceOf(told.reason, told.policy)})`
     if (told.host !== undefined) recipient.dsn_remote_mta = `dns;${told.host}`
   }
   if (kind === 4) return

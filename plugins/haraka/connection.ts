@@ -5,8 +5,9 @@
 import type { Judge } from '../delivery/judge'
 import { createJudge } from '../delivery/judgements'
 import type { PlannedHost, Requirement } from '../delivery/types'
+import { wordsOf } from '../observe/log-line'
 import type { LogFields } from '../observe/log-line'
-import { ascii, errorText } from './attempt'
+import { errorText } from './attempt'
 import type { HostFailure, Mark, PlannedAttempt } from './attempt'
 import type { Endings } from './endings'
 import { guardLateErrors, putUpFacade } from './facade'
@@ -38,6 +39,8 @@ export type Connect = (
   original: GetClient,
 ) => void
 
+/** Characters of a reason that Haraka logs. */
+const MOST_TOLD = 1500
 /** Greeting, EHLO, STARTTLS and handshake may each take as long as Haraka lets a server be silent. */
 const PREFLIGHT_STAGES = 4
 
@@ -53,7 +56,7 @@ export function createConnector(options: ConnectorOptions): Connect {
     original: GetClient,
   ): void {
     const { requirement, host, policy } = planned
-    const address = mx.exchange ?? host
+    const where = { host, address: mx.exchange ?? host, policy, require: requirement.level }
     if (requirement.level === 'refuse') {
       callback(`tls-policy: ${requirement.reason}`, null)
       return
@@ -61,8 +64,11 @@ export function createConnector(options: ConnectorOptions): Connect {
     original(mx, (err, socket) => {
       if (err || !socket || requirement.level === 'opportunistic') {
         if (err) {
-          const detail = errorText(err)
-          attempt.failures.push({ host, address, policy, reason: 'connect-failed', detail })
+          attempt.failures.push({
+            ...where,
+            reason: 'connect-failed',
+            detail: errorText(err),
+          })
         }
         if (socket) {
           guardLateErrors(socket, true)
@@ -82,8 +88,8 @@ export function createConnector(options: ConnectorOptions): Connect {
             socket.destroy()
             const detail = errorText(failure)
             const reason = 'tls-handshake-failed'
-            endings.noteFailure(hmail, attempt, { host, address, policy, reason, detail })
-            callback(`tls-policy: ${detail}`, null)
+            endings.noteFailure(hmail, attempt, { ...where, reason, detail })
+            callback(wordsOf(`tls-policy: ${detail}`), null)
           },
         )
         .catch((failure: unknown) => {
@@ -117,6 +123,7 @@ export function createConnector(options: ConnectorOptions): Connect {
     const { attempt, planned } = mark
     const { requirement, host, policy } = planned
     const address = mx.exchange ?? host
+    const where = { host, address, policy, require: requirement.level }
     guardLateErrors(socket, false)
     const began = performance.now()
     const judge = judges.get(attempt) ?? createJudge()
@@ -131,9 +138,11 @@ export function createConnector(options: ConnectorOptions): Connect {
     })
     options.preflightDone(result.ok, (performance.now() - began) / 1000)
     if (!result.ok) {
-      const { reason, detail } = result
-      endings.noteFailure(hmail, attempt, { host, address, policy, reason, detail })
-      return ascii(`tls-policy: ${host} [${address}] ${reason}: ${detail}`)
+      const { reason, detail, tls } = result
+      const failure = { ...where, reason, detail, ...(tls === undefined ? {} : { tls }) }
+      endings.noteFailure(hmail, attempt, failure)
+      // Haraka logs it.
+      return wordsOf(`tls-policy: ${host} [${address}] ${reason}: ${detail}`).slice(0, MOST_TOLD)
     }
     report(hmail, {
       domain: attempt.nextHop,
@@ -156,7 +165,7 @@ export function createConnector(options: ConnectorOptions): Connect {
         },
       })
       callback(null, socket)
-      noteLoss(socket, attempt, { host, address, policy })
+      noteLoss(socket, attempt, where)
     }
   }
 
@@ -164,7 +173,7 @@ export function createConnector(options: ConnectorOptions): Connect {
   function noteLoss(
     socket: HarakaSocket,
     attempt: PlannedAttempt,
-    where: Pick<HostFailure, 'host' | 'address' | 'policy'>,
+    where: Pick<HostFailure, 'host' | 'address' | 'policy' | 'require'>,
   ): void {
     let noted = false
     const note = (err: unknown) => {

@@ -7,7 +7,7 @@ import { isIP } from 'node:net'
 import { cont, deny, denysoft, ok } from 'haraka-constants'
 import { mxIsSecure, raiseToOperatorsFloor } from '../delivery/decide'
 import type { Planner, Treatment } from '../delivery/planner'
-import type { Plan, PlannedHost, PlanReason, Requirement } from '../delivery/types'
+import type { Plan, PlannedHost, PlanOutcome, PolicyKind, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import {
   domainOf,
@@ -114,24 +114,19 @@ export function createControl(options: ControlOptions): Control {
 
   /** In mode observe: says at once where enforcing would have opened no connection at all. Mail is never waiting for it. */
   function lookedAt(hmail: HMailItem, plan: Promise<Plan>): Promise<Plan> {
-    const refused = (reason: PlanReason, detail: string) => {
-      report(hmail, {
-        domain: domainOf(hmail),
-        policy: 'none',
-        require: 'refuse',
-        verdict: 'refused',
-        reason,
-        mode: 'observe',
-        detail,
-      })
+    const refused = (fields: Pick<LogFields, 'domain' | 'policy' | 'reason' | 'detail'>) => {
+      report(hmail, { ...fields, require: 'refuse', verdict: 'refused', mode: 'observe' })
     }
     plan
       .then(
-        ({ outcome }) => {
-          if (outcome.kind !== 'hosts') refused(outcome.reason, outcome.detail)
+        ({ nextHop, outcome }) => {
+          if (outcome.kind === 'hosts') return
+          const { reason, detail } = outcome
+          refused({ domain: nextHop, policy: policyOf(outcome), reason, detail })
         },
         (err: unknown) => {
-          refused('decision-failed', errorText(err))
+          const detail = errorText(err)
+          refused({ domain: domainOf(hmail), policy: 'none', reason: 'decision-failed', detail })
         },
       )
       .catch(ignore)
@@ -142,12 +137,12 @@ export function createControl(options: ControlOptions): Control {
     const { outcome } = plan
     switch (outcome.kind) {
       case 'bounce':
-        endings.refuseForGood(hmail, outcome)
+        endings.refuseForGood(hmail, plan.nextHop, outcome)
         return
       case 'defer':
         endings.noteFailure(hmail, attempt, {
-          host: plan.nextHop,
-          policy: 'none',
+          policy: policyOf(outcome),
+          require: 'refuse',
           reason: outcome.reason,
           detail: outcome.detail,
         })
@@ -230,7 +225,7 @@ export function createControl(options: ControlOptions): Control {
     const { host, requirement, policy, port, preference } = planned
     if (requirement.level === 'refuse') {
       const { reason, detail } = requirement
-      endings.noteFailure(hmail, attempt, { host, policy, reason, detail })
+      endings.noteFailure(hmail, attempt, { host, policy, require: 'refuse', reason, detail })
       return []
     }
     return planned.addresses.map((address) => {
@@ -441,6 +436,11 @@ export function createControl(options: ControlOptions): Control {
       tell(attempt.nextHop, planned)
     },
   }
+}
+
+/** Which policy stands in the way of an attempt that has no hosts. */
+function policyOf(outcome: Exclude<PlanOutcome, { kind: 'hosts' }>): PolicyKind {
+  return outcome.kind === 'defer' ? (outcome.policy ?? 'none') : 'none'
 }
 
 function markOf(attempt: Attempt | undefined): Mark | undefined {

@@ -3,6 +3,7 @@
  * queue and to those who read a notification what happened.
  */
 import type { PlanOutcome } from '../delivery/types'
+import { wordsOf } from '../observe/log-line'
 import type { LogFields } from '../observe/log-line'
 import {
   ascii,
@@ -29,7 +30,11 @@ export interface Endings {
   /** No host is left. @param tempFailWith Haraka's own way to let the message wait, or come back when its time is over. */
   giveUp(hmail: HMailItem, attempt: PlannedAttempt, tempFailWith: (text: string) => unknown): void
   /** The message goes back at once. */
-  refuseForGood(hmail: HMailItem, outcome: Extract<PlanOutcome, { kind: 'bounce' }>): void
+  refuseForGood(
+    hmail: HMailItem,
+    nextHop: string,
+    outcome: Extract<PlanOutcome, { kind: 'bounce' }>,
+  ): void
   /** A mistake of ours, or a decision that does not come: the mail waits, and the log says why. Never throws. */
   failClosed(hmail: HMailItem, err: unknown): void
 }
@@ -37,38 +42,41 @@ export interface Endings {
 export function createEndings({ report, undecide }: EndingsOptions): Endings {
   function noteFailure(hmail: HMailItem, attempt: PlannedAttempt, failure: HostFailure): void {
     attempt.failures.push(failure)
-    const { host, address, policy, reason, detail } = failure
+    const { host, address, policy, require, tls, reason, detail } = failure
     report(hmail, {
       domain: attempt.nextHop,
-      mx: host,
+      ...(host === undefined ? {} : { mx: host }),
       ...(address === undefined ? {} : { ip: address }),
       policy,
-      require: 'refuse',
+      require,
       verdict: 'refused',
       reason,
+      ...(tls === undefined ? {} : { tls }),
       detail,
     })
   }
 
   function refuseForGood(
     hmail: HMailItem,
+    nextHop: string,
     { reason, detail }: Extract<PlanOutcome, { kind: 'bounce' }>,
   ): void {
     const text = {
       'null-mx': `${detail} (null MX)`,
       'no-such-domain': `No Such Domain: ${detail}`,
       'no-mail-host': `Nowhere to deliver mail to: ${detail}`,
+      'bad-domain': `Nowhere to deliver mail to: ${detail}`,
     }[reason]
     describeToRecipients(hmail, { reason, text: ascii(text) }, 5)
     report(hmail, {
-      domain: domainOf(hmail),
+      domain: nextHop,
       policy: 'none',
       require: 'refuse',
       verdict: 'refused',
       reason,
       detail,
     })
-    hmail.bounce(ascii(text))
+    hmail.bounce(wordsOf(text))
   }
 
   function failClosed(hmail: HMailItem, err: unknown): void {
@@ -82,7 +90,7 @@ export function createEndings({ report, undecide }: EndingsOptions): Endings {
         const kind = isLastTry(hmail) ? 5 : 4
         describeToRecipients(hmail, { reason: 'decision-failed', text }, kind)
       },
-      () => hmail.temp_fail(text),
+      () => hmail.temp_fail(wordsOf(text)),
       () => {
         report(hmail, {
           domain: domainOf(hmail),
@@ -111,12 +119,13 @@ export function createEndings({ report, undecide }: EndingsOptions): Endings {
     const leading = leadingFailure(attempt.failures)
     const text = explain(attempt)
     if (leading) {
-      const { reason, host } = leading
-      describeToRecipients(hmail, { reason, text, host }, isLastTry(hmail) ? 5 : 4)
+      describeToRecipients(hmail, { ...leading, text }, isLastTry(hmail) ? 5 : 4)
     }
     const returns = leading && isLastTry(hmail)
     // With the code, for those who look for it.
-    tempFailWith(returns ? `${inPlainWords(hmail, leading.reason)} [${leading.reason}]` : text)
+    tempFailWith(
+      wordsOf(returns ? `${inPlainWords(hmail, leading.reason)} [${leading.reason}]` : text),
+    )
   }
 
   return { noteFailure, giveUp, refuseForGood, failClosed }

@@ -54,6 +54,8 @@ export type PreflightResult =
       readonly detail: string
       /** The code of the reply with which the server refused. */
       readonly code?: number
+      /** Protocol and cipher, where TLS was up. */
+      readonly tls?: string
     }
 
 type Refusal = Extract<PreflightResult, { ok: false }>
@@ -156,7 +158,10 @@ async function shakeHands(
   }
   options.onEvidence?.(evidence)
   const verdict = options.judge(requirement, evidence, options.now())
-  if (verdict.verdict === 'refused') return refused(verdict.reason, verdict.detail)
+  if (verdict.verdict === 'refused') {
+    const tls = `${evidence.protocol} ${evidence.cipher}`
+    return { ...refused(verdict.reason, verdict.detail), tls }
+  }
   const lost = watch.trouble()
   if (lost) return lost
   return {

@@ -130,7 +130,10 @@ function describe(plan: Plan, mx: HarakaMx, evidence: Evidence, now: Date): LogF
     policy,
     require: requirement.level,
     mode: 'observe',
-    ...(evidence.kind === 'tls' ? { tls: `${evidence.protocol} ${evidence.cipher}` } : {}),
+    // Of a session that enforcing would not have come to, there is nothing to say.
+    ...(evidence.kind === 'tls' && evidence.tooOld === undefined && requirement.level !== 'refuse'
+      ? { tls: `${evidence.protocol} ${evidence.cipher}` }
+      : {}),
   } as const
   if (requirement.level === 'refuse') {
     return { ...common, verdict: 'refused', reason: requirement.reason, detail: requirement.detail }

@@ -1,8 +1,8 @@
 /**
- * One line for one attempt on a host, always the same keys in the same order, so that operators can grep and count.
- * Values from the network are quoted and stripped of control characters. Pure.
+ * One line for one attempt on a host, always the same keys in the same order, so that operators can grep and count. No value can
+ * add to them, whatever it says: it is quoted, and has neither control characters nor an equals sign. Pure.
  */
-import { REASONS } from './reasons'
+import { sourceOf } from './reasons'
 import type { ReasonCode } from './reasons'
 
 export interface LogFields {
@@ -30,7 +30,7 @@ export function logLine(fields: LogFields): string {
     ['require', require],
     ['verdict', verdict],
     ['reason', reason],
-    ['rfc', REASONS[reason].rfc],
+    ['rfc', sourceOf(reason, policy)],
     ['mode', mode],
     ['tls', tls],
     ['detail', detail],
@@ -41,10 +41,15 @@ export function logLine(fields: LogFields): string {
     .join(' ')
 }
 
-function quoted(value: string): string {
-  const clean = value
+/** The words of others, before they go into any line of a log: they name no field, whoever looks for one and however. */
+export function wordsOf(text: string): string {
+  return text
     .replace(/[^\x20-\x7e]/g, '?')
     .replace(/"/g, "'")
-    .slice(0, MOST_VALUE)
-  return /[ =;]/.test(clean) || clean === '' ? `"${clean}"` : clean
+    .replace(/=/g, ':')
+}
+
+function quoted(value: string): string {
+  const words = wordsOf(value).slice(0, MOST_VALUE)
+  return /[ ;]/.test(words) || words === '' ? `"${words}"` : words
 }

@@ -133,10 +133,11 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     receiver: 'Publish MX records, if the domain is meant to receive mail.',
   },
   'bad-domain': {
-    meaning: 'The recipient domain is no host name.',
+    meaning:
+      'The recipient domain, or the host that a plugin routes mail to, is no name that the DNS could hold.',
     rfc: 'RFC 5321 section 4.1.2',
     status: '1.2',
-    sender: 'Correct the address.',
+    sender: 'Correct the address, or the route.',
     receiver: NOTHING,
   },
   'mx-loop': {
@@ -188,11 +189,21 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
   },
   'tlsa-unusable': {
     meaning:
-      'A rule demands DANE for this destination, and no TLSA record of the host can be used.',
-    rfc: 'RFC 7672 section 6',
+      'No TLSA record of the host can be used: TLS is mandatory, and where a rule demands DANE the host is not contacted.',
+    rfc: 'RFC 7672 section 2.2',
     status: '7.5',
     sender: 'Change the rule under [destinations] if DANE is no longer to be had.',
     receiver: 'Publish TLSA records with usage 3 or 2 (3 1 1 is best).',
+  },
+  'sts-domain-denied': {
+    meaning:
+      'The DNS says, without a signature, that the domain does not exist, takes no mail or has no address, and the MTA-STS policy in force names mail hosts: the answer may be forged, so the mail waits.',
+    rfc: 'RFC 8461 section 10.3',
+    status: '4.3',
+    sender:
+      'Look at the domain in another way: if it is really gone, run haraka-tls-policy policies purge for it, and its mail comes back; else suspect your path to the DNS.',
+    receiver:
+      'A domain that shall take mail no more: publish a policy of mode none first, and sign the zone.',
   },
   'sts-mx-not-listed': {
     meaning: 'The MTA-STS policy in force does not list this MX host.',
@@ -429,6 +440,18 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
  */
 export function statusCode(code: ReasonCode, kind: 4 | 5): string {
   return `${kind}.${REASONS[code].status ?? '7.0'}`
+}
+
+/**
+ * Where the rule comes from; of a rule that two policies have, the source of the one that was at work.
+ * @param policy As in the log line.
+ */
+export function sourceOf(code: ReasonCode, policy?: string): string {
+  const { rfc } = REASONS[code]
+  const other = { dane: 'RFC 8461', sts: 'RFC 7672' }[policy ?? '']
+  const sources = rfc.split('; ')
+  const own = sources.filter((source) => other === undefined || !source.startsWith(other))
+  return own.length === 0 ? rfc : own.join('; ')
 }
 
 const ELSEWHERE = 'Please reach the recipient in another way'

@@ -764,7 +764,7 @@ describe('end to end: records, TLS and sessions', function () {
       assert.match(
         await lineOf('refused05.test', { tlsa: [bad] }),
         new RegExp(
-          `policy=dane require=refuse verdict=refused reason=dane-no-match .*${digest.slice(0, 16)}`,
+          `policy=dane require=authenticate verdict=refused reason=dane-no-match .* tls="TLSv1.3 .*${digest.slice(0, 16)}`,
         ),
       )
     })

@@ -30,6 +30,8 @@ interface Said {
   readonly ip: string | undefined
   readonly verdict: string
   readonly reason: string
+  /** What was demanded, by which policy and rule, and with what TLS it ended. */
+  readonly columns: string
 }
 
 interface Delivery {
@@ -60,6 +62,8 @@ function recipientsOf(haraka: Haraka, except: NonNullable<Besides['except']>): r
 
 function saidBy(haraka: Haraka, message: string): readonly Said[] {
   const field = (line: string, name: string) => new RegExp(` ${name}=(\\S+)`).exec(line)?.[1]
+  const quoted = (line: string, name: string) =>
+    new RegExp(` ${name}="[^"]*"`).exec(line)?.[0] ?? ''
   return haraka
     .log()
     .filter((line) => line.includes(`[${message}] [tls-policy] tls-policy: `))
@@ -68,6 +72,10 @@ function saidBy(haraka: Haraka, message: string): readonly Said[] {
       ip: field(line, 'ip'),
       verdict: field(line, 'verdict') ?? '',
       reason: field(line, 'reason') ?? '',
+      columns:
+        `policy=${field(line, 'policy') ?? ''} require=${field(line, 'require') ?? ''}` +
+        quoted(line, 'rfc') +
+        quoted(line, 'tls'),
     }))
 }
 
@@ -212,9 +220,9 @@ export async function assertObserveOnlyWatches(
       )
       if (known.length === 0) continue
       hosts++
-      if (
-        !known.some(({ verdict, reason }) => verdict === seen.verdict && reason === seen.reason)
-      ) {
+      const isSame = ({ verdict, reason, columns }: Said) =>
+        verdict === seen.verdict && reason === seen.reason && columns === seen.columns
+      if (!known.some(isSame)) {
         wrong.push({ recipient, difference: 'the verdict', seen, known })
       }
     }

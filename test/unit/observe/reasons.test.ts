@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
 import { logLine } from '../../../plugins/observe/log-line'
-import { plainWords, type ReasonCode, REASONS, statusCode } from '../../../plugins/observe/reasons'
+import {
+  plainWords,
+  type ReasonCode,
+  REASONS,
+  sourceOf,
+  statusCode,
+} from '../../../plugins/observe/reasons'
 import { reasonsPage } from '../../support/reasons-page'
 
 describe('reasons', () => {
@@ -66,6 +73,55 @@ describe('log line', () => {
 
   it('lets no remote text forge a field, a line or an escape sequence', () => {
     const line = logLine({ ...fields, detail: 'x" verdict=verified\r\nnew line \u001b[2J' })
-    assert.match(line, / detail="x' verdict=verified\?\?new line \?\[2J"$/)
+    assert.match(line, / detail="x' verdict:verified\?\?new line \?\[2J"$/)
+  })
+
+  const KEYS = 'domain mx ip policy require verdict reason rfc mode tls detail'.split(' ')
+  const hostile = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc
+      .array(
+        fc.constantFrom(
+          ...['verdict=verified', ' reason=dane-ee-matched', '"', "'", ' ', ';', '=', '\\', '\\"'],
+          ...['\r\n', 'tls-policy: ', 'domain=bank.example', '\u2028', '\uff1d', '\t', 'x'],
+        ),
+      )
+      .map((parts) => parts.join('')),
+  )
+  const texts = { domain: hostile, mx: hostile, ip: hostile, tls: hostile, detail: hostile }
+
+  it('whatever hosts and servers say, each field is there once and says what we said', () => {
+    fc.assert(
+      fc.property(fc.record(texts, { requiredKeys: ['domain'] }), (theirs) => {
+        const line = logLine({ ...fields, mode: 'observe', ...theirs })
+        assert.match(line, /^[\x20-\x7e]+$/)
+        // As grep counts.
+        for (const key of KEYS)
+          assert.ok([...line.matchAll(new RegExp(`${key}=`, 'g'))].length <= 1)
+        assert.deepEqual(line.match(/verdict=\S*/g), ['verdict=refused'])
+        // As one who knows of no quotes reads it.
+        const pairs = line.split(' ').flatMap((word) => (word.includes('=') ? [word] : []))
+        assert.ok(pairs.every((pair) => KEYS.includes(pair.slice(0, pair.indexOf('=')))))
+        assert.ok(pairs.includes('policy=dane') && pairs.includes('reason=dane-no-match'))
+        // As one who knows of quotes reads it: nothing is left over.
+        const read = [...line.matchAll(/(\w+)=("[^"]*"|[^" ]+)(?: |$)/g)]
+        assert.equal(read.map(([pair]) => pair).join(''), line)
+        assert.equal(new Set(read.map(([, key]) => key)).size, read.length)
+      }),
+      { numRuns: 3000 },
+    )
+  })
+
+  it('names the source of the policy that was at work, and both where both were', () => {
+    const [ofDane, ofSts] = ['RFC 7672 section 2.2', 'RFC 8461 section 5']
+    for (const [policy, source] of [
+      ['dane', ofDane],
+      ['sts', ofSts],
+      ['dane+sts', `${ofDane}; ${ofSts}`],
+      ['operator', `${ofDane}; ${ofSts}`],
+    ] as const) {
+      assert.equal(sourceOf('starttls-not-offered', policy), source)
+    }
+    assert.equal(sourceOf('sts-mx-not-listed', 'dane'), REASONS['sts-mx-not-listed'].rfc)
   })
 })
