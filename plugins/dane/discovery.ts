@@ -5,6 +5,7 @@
  * the original one, never at names between. The first name with secure records is the TLSA base domain, be they usable or
  * not. A failed lookup is final for the host and never "none": else an attacker who drops answers could switch DANE off.
  */
+import { canonicalName } from '../dnssec-stub/names'
 import type { Answer, Failure, Outcome, Resolver } from '../dnssec-stub/types'
 import { normalizeHostName } from '../x509/names'
 import { judgeRecords } from './tlsa'
@@ -25,9 +26,12 @@ export interface TlsaQuestion {
   readonly signal?: AbortSignal
 }
 
-/** Looks the TLSA records of a host up, after its addresses. */
+/**
+ * Looks the TLSA records of a host up, after its addresses. Whether its name is one that a host may bear is not asked: where nothing
+ * is secure no TLSA question arises (RFC 7672 §2.2.2), and where something is, the DNS has an answer for any name.
+ */
 export async function discoverTlsa(question: TlsaQuestion): Promise<TlsaVerdict> {
-  const host = normalizeHostName(question.host)
+  const host = canonicalName(question.host)
   if (host === undefined) return failed(question.host, badName(question.host))
   const candidates = await baseDomains(host, question)
   return candidates.kind === 'bases' ? askTlsa(candidates.bases, question) : candidates
@@ -79,7 +83,9 @@ async function askTlsa(
 ): Promise<TlsaVerdict> {
   let why: 'denied' | 'insecure-records' = 'denied'
   for (const base of bases) {
-    const name = `_${port}._tcp.${base}`
+    const name = canonicalName(`_${port}._tcp.${base}`)
+    // The name of a host may be so long that no record can be below it.
+    if (name === undefined) continue
     const outcome = await resolver.resolve(name, 'TLSA', signal && { signal })
     if (outcome.kind === 'failed') return failed(name, outcome)
     if (outcome.kind !== 'answer') continue
@@ -106,7 +112,7 @@ function failed(name: string, failure: Failure): TlsaVerdict & { kind: 'failed' 
 
 function badName(host: string): Failure {
   const shown = host.slice(0, 255).replace(/[^\x20-\x7e]/g, '?')
-  return { kind: 'failed', cause: 'bad-name', detail: `${shown} is no host name` }
+  return { kind: 'failed', cause: 'bad-name', detail: `${shown} is no domain name` }
 }
 
 export interface ReferenceQuestion {

@@ -6,7 +6,7 @@
 import type { DestinationRule } from '../destinations'
 import { referenceIdentifiers } from '../dane/discovery'
 import type { TlsaVerdict } from '../dane/types'
-import type { Failure } from '../dnssec-stub/types'
+import type { Failure, Security } from '../dnssec-stub/types'
 import { matchesMx } from '../mta-sts/match'
 import type { KnownPolicy } from '../mta-sts/types'
 import { withoutLoops, worthTrying } from './this-server'
@@ -62,27 +62,58 @@ function decideOutcome(facts: Facts, rules: Rules, random: () => number): PlanOu
     case 'failed':
       return { kind: 'defer', reason: 'mx-lookup-failed', detail: inWords(mx.failure) }
     case 'nxdomain':
-      return { kind: 'bounce', reason: 'no-such-domain', detail: `${facts.nextHop} does not exist` }
+      return denied(facts, mx.security, 'no-such-domain', 'does not exist')
     case 'null-mx':
-      return { kind: 'bounce', reason: 'null-mx', detail: `${facts.nextHop} accepts no mail` }
+      return denied(facts, mx.security, 'null-mx', 'accepts no mail')
     case 'implicit':
-      return hasNoMailHost(facts)
-        ? {
-            kind: 'bounce',
-            reason: 'no-mail-host',
-            detail: `${facts.nextHop} has neither MX records nor an address`,
-          }
-        : decideHosts(facts, rules, random)
+      return withoutMailHost(facts, mx.security) ?? decideHosts(facts, rules, random)
     case 'mx':
     case 'route':
       return decideHosts(facts, rules, random)
   }
 }
 
-/** Denied, not failed. Where a policy says that there are mail hosts, a denial that anybody may have forged sends no mail back. */
-function hasNoMailHost({ hosts, sts }: Facts): boolean {
-  if (sts.kind === 'policy' && sts.known.policy.mode === 'enforce') return false
-  return hosts.every(({ addresses }) => addresses.kind === 'none')
+/** Denied, not failed. */
+function withoutMailHost(facts: Facts, security: Security): PlanOutcome | undefined {
+  const denials = facts.hosts.map(({ addresses }) => addresses)
+  if (!denials.every(isDenied)) return undefined
+  const isSecure = security === 'secure' && denials.every((denial) => denial.security === 'secure')
+  return denied(
+    facts,
+    isSecure ? 'secure' : 'insecure',
+    'no-mail-host',
+    'has neither MX records nor an address',
+  )
+}
+
+function isDenied(
+  addresses: HostFacts['addresses'],
+): addresses is Extract<HostFacts['addresses'], { kind: 'none' }> {
+  return addresses.kind === 'none'
+}
+
+/**
+ * The domain takes no mail: the mail goes back at once. But where a policy in force says that there are mail hosts, a denial that
+ * anybody may have forged sends nothing back (RFC 8461 §10.3).
+ */
+function denied(
+  { nextHop, sts }: Facts,
+  security: Security,
+  reason: 'no-such-domain' | 'null-mx' | 'no-mail-host',
+  what: string,
+): PlanOutcome {
+  if (security === 'secure' || sts.kind !== 'policy' || sts.known.policy.mode !== 'enforce') {
+    return { kind: 'bounce', reason, detail: `${nextHop} ${what}` }
+  }
+  const until = new Date(sts.known.expiresAt).toISOString()
+  return {
+    kind: 'defer',
+    reason: 'sts-domain-denied',
+    policy: 'sts',
+    detail:
+      `the DNS says without a signature that ${nextHop} ${what}, and its MTA-STS policy, in force until ${until}, ` +
+      `names mail hosts: ${sts.known.policy.mx.join(' ')}`,
+  }
 }
 
 function decideHosts(facts: Facts, rules: Rules, random: () => number): PlanOutcome {

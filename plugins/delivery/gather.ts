@@ -7,13 +7,13 @@ import { isIP } from 'node:net'
 import { discoverTlsa } from '../dane/discovery'
 import type { DigestName } from '../dane/types'
 import type { MxRecord, Outcome, Resolver } from '../dnssec-stub/types'
-import type { StsPolicies } from '../mta-sts/types'
+import type { StsLookup, StsPolicies } from '../mta-sts/types'
 import type { Facts, HostFacts, MxFacts } from './types'
 
 /** Haraka tries hosts until one takes the message; past this many of the best, more would only cost time. */
-export const MOST_HOSTS = 20
+export const MOST_HOSTS = 50
 /** Addresses of one host, per family. */
-export const MOST_ADDRESSES = 10
+export const MOST_ADDRESSES = 50
 
 export interface Sources {
   readonly resolver: Resolver
@@ -55,9 +55,9 @@ export async function gatherForDomain(
   sources: Sources,
   questions: Questions,
 ): Promise<Facts> {
-  const stsLookup = questions.askSts
-    ? sources.sts.lookup(nextHop, { signal: questions.stsSignal(), recheck: questions.recheck })
-    : ({ kind: 'not-asked' } as const)
+  const { askSts, recheck } = questions
+  const askStsUntil = (signal: AbortSignal) => sources.sts.lookup(nextHop, { signal, recheck })
+  const stsLookup = askSts ? askStsUntil(questions.stsSignal()) : ({ kind: 'not-asked' } as const)
   const outcome = await sources.resolver.resolve(nextHop, 'MX', { signal: questions.dnsSignal() })
   const mx = readMx(outcome)
   const hosts = await Promise.all(
@@ -69,7 +69,7 @@ export async function gatherForDomain(
     nextHopExpanded: aliases.at(-1) ?? nextHop,
     mx,
     hosts,
-    sts: leadsToHosts(mx) ? await stsLookup : { kind: 'not-asked' },
+    sts: await stsBeside(mx, stsLookup, askStsUntil, questions),
   }
 }
 
@@ -104,14 +104,41 @@ function readMx(outcome: Outcome<'MX'>): MxFacts {
       return { kind: 'implicit', security: outcome.security }
     case 'answer': {
       const records = outcome.records.filter(({ exchange }) => exchange !== '')
-      if (records.length === 0) return { kind: 'null-mx' }
+      if (records.length === 0) return { kind: 'null-mx', security: outcome.security }
       return { kind: 'mx', security: outcome.security, records }
     }
   }
 }
 
-function leadsToHosts(mx: MxFacts): boolean {
-  return mx.kind === 'mx' || mx.kind === 'implicit'
+/** What MTA-STS says counts where there are hosts, and where anybody may have forged that there are none. */
+async function stsBeside(
+  mx: MxFacts,
+  lookup: Promise<StsLookup> | { readonly kind: 'not-asked' },
+  ask: (signal: AbortSignal) => Promise<StsLookup>,
+  questions: Questions,
+): Promise<Facts['sts']> {
+  switch (mx.kind) {
+    case 'mx':
+    case 'implicit':
+      return lookup
+    case 'null-mx':
+    case 'nxdomain':
+      // The same look once more, to be waited for no longer.
+      return mx.security === 'secure' || !questions.askSts
+        ? { kind: 'not-asked' }
+        : ask(stsPatience(mx, questions))
+    case 'route':
+    case 'failed':
+      return { kind: 'not-asked' }
+  }
+}
+
+/**
+ * How long MTA-STS is waited for. Beside a denial only a policy that is known already counts: a policy host that does not answer
+ * keeps no mail to a domain that is gone from going back.
+ */
+export function stsPatience(mx: MxFacts, { dnsSignal, stsSignal }: Questions): AbortSignal {
+  return mx.kind === 'null-mx' || mx.kind === 'nxdomain' ? dnsSignal() : stsSignal()
 }
 
 function candidates(nextHop: string, mx: MxFacts, questions: Questions): readonly Candidate[] {
@@ -201,5 +228,9 @@ function readAddresses(a: Outcome<'A'>, aaaa: Outcome<'AAAA'>): HostFacts['addre
   if (list.length > 0) return { kind: 'resolved', list }
   if (a.kind === 'failed') return { kind: 'failed', failure: a }
   if (aaaa.kind === 'failed') return { kind: 'failed', failure: aaaa }
-  return { kind: 'none' }
+  return { kind: 'none', security: bothSecure(a, aaaa) ? 'secure' : 'insecure' }
+}
+
+function bothSecure(...outcomes: readonly Outcome<'A' | 'AAAA'>[]): boolean {
+  return outcomes.every((outcome) => outcome.kind !== 'failed' && outcome.security === 'secure')
 }

@@ -3,13 +3,13 @@
  * reload takes effect with the next attempt. Never rejects for anything that the network did.
  */
 import { setMaxListeners } from 'node:events'
-import { domainToASCII } from 'node:url'
 import type { Config } from '../config'
 import { ruleFor } from '../destinations'
+import { canonicalName } from '../dnssec-stub'
 import type { ManagedResolver } from '../dnssec-stub'
 import { decide } from './decide'
 import type { Rules } from './decide'
-import { gatherForDomain, gatherForRoute } from './gather'
+import { gatherForDomain, gatherForRoute, stsPatience } from './gather'
 import type { Questions, RouteHost, Sources } from './gather'
 import { createFactsMemory } from './memory'
 import type { FactsMemory } from './memory'
@@ -53,17 +53,13 @@ export interface PlanOptions {
 /** Next-hop domains and routes whose facts are kept in each worker. */
 const MOST_KEPT = 10_000
 
-/** Small letters, digits and hyphens, and no A-label to be checked: most domains, and a tenth of a decision is saved. */
-const ALREADY_ASCII = /^(?:(?!xn--)[a-z0-9-]+\.)+[a-z]+$/
-
 /**
  * The A-label form in which a domain is asked for, compared and logged (RFC 5890 §2.3.2.1).
- * @returns undefined where it is no host name at all.
+ * @returns undefined where the DNS cannot hold it: a label that is empty or too long, a name that is too long, blanks.
  */
 export function nextHopDomain(domain: string): string | undefined {
-  if (ALREADY_ASCII.test(domain)) return domain
-  const ascii = domainToASCII(domain).replace(/\.$/, '').toLowerCase()
-  return ascii === '' ? undefined : ascii
+  const name = canonicalName(domain)
+  return name === '' ? undefined : name
 }
 
 export function createPlanner(options: PlannerOptions): Planner {
@@ -147,7 +143,7 @@ export function createPlanner(options: PlannerOptions): Planner {
       if (known.sts.kind === 'not-asked') return known
       const sts =
         options.sts.peek?.(stsDomain) ??
-        (await options.sts.lookup(stsDomain, { signal: asked.stsSignal() }))
+        (await options.sts.lookup(stsDomain, { signal: stsPatience(known.mx, asked) }))
       return { ...known, sts }
     }
     const gathering = asked.recheck ? `${key} anew` : key
@@ -157,7 +153,7 @@ export function createPlanner(options: PlannerOptions): Planner {
   return {
     async planForDomain(domain, { recheck = false } = {}) {
       const nextHop = nextHopDomain(domain)
-      if (nextHop === undefined) return unusableDomain(domain)
+      if (nextHop === undefined) return unusableName(domain, 'bounce')
       const blind = mindsBlindness(questions(nextHop, recheck)) ? await whyBlind() : undefined
       const asked = questions(nextHop, recheck)
       const facts = await factsFor(
@@ -170,7 +166,8 @@ export function createPlanner(options: PlannerOptions): Planner {
     },
     async planForRoute(route) {
       const host = nextHopDomain(route.host)
-      if (host === undefined) return unusableDomain(route.host)
+      // The operator's to mend, and no reason to send mail back.
+      if (host === undefined) return unusableName(route.host, 'defer')
       const blind = mindsBlindness(questions(host, false)) ? await whyBlind() : undefined
       const asked = questions(host, false)
       const facts = await factsFor(
@@ -184,12 +181,12 @@ export function createPlanner(options: PlannerOptions): Planner {
   }
 }
 
-function unusableDomain(domain: string): Plan {
+function unusableName(domain: string, kind: 'bounce' | 'defer'): Plan {
   const shown = JSON.stringify(domain.slice(0, 80))
   return {
     nextHop: domain,
     observe: false,
-    outcome: { kind: 'defer', reason: 'bad-domain', detail: `${shown} is no domain name` },
+    outcome: { kind, reason: 'bad-domain', detail: `${shown} is no domain name` },
     facts: {
       nextHop: domain,
       nextHopExpanded: domain,

@@ -21,6 +21,7 @@ export type PlanReason =
   | 'tlsa-lookup-failed'
   | 'dane-required'
   | 'tlsa-unusable'
+  | 'sts-domain-denied'
   | 'sts-mx-not-listed'
   | 'sts-txt-lookup-failed'
   | 'tls-switched-off'
@@ -66,7 +67,8 @@ export interface HostFacts {
   readonly port: number
   readonly addresses:
     | { readonly kind: 'resolved'; readonly list: readonly string[] }
-    | { readonly kind: 'none' }
+    /** Secure where both families are denied securely. */
+    | { readonly kind: 'none'; readonly security: Security }
     | { readonly kind: 'failed'; readonly failure: Failure }
   /** `not-asked`: DANE is off here, or the host has no name or no address. */
   readonly tlsa: TlsaVerdict | { readonly kind: 'not-asked' }
@@ -78,7 +80,7 @@ export type MxFacts =
   | { readonly kind: 'implicit'; readonly security: Security }
   /** The operator named the hosts (RFC 7672 §2.2.2, RFC 8461 §3.4). */
   | { readonly kind: 'route' }
-  | { readonly kind: 'null-mx' }
+  | { readonly kind: 'null-mx'; readonly security: Security }
   | { readonly kind: 'nxdomain'; readonly security: Security }
   | { readonly kind: 'failed'; readonly failure: Failure }
 
@@ -146,10 +148,16 @@ export type PolicyKind = 'dane' | 'sts' | 'dane+sts' | 'operator' | 'none'
 export type PlanOutcome =
   /** In the order of trial; hosts to refuse are among them, with the reason. Never empty. */
   | { readonly kind: 'hosts'; readonly hosts: readonly PlannedHost[] }
-  | { readonly kind: 'defer'; readonly reason: PlanReason; readonly detail: string }
+  | {
+      readonly kind: 'defer'
+      readonly reason: PlanReason
+      readonly detail: string
+      /** Where a policy stands in the way. */
+      readonly policy?: PolicyKind
+    }
   | {
       readonly kind: 'bounce'
-      readonly reason: 'null-mx' | 'no-such-domain' | 'no-mail-host'
+      readonly reason: 'null-mx' | 'no-such-domain' | 'no-mail-host' | 'bad-domain'
       readonly detail: string
     }
 

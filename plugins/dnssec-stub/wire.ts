@@ -5,7 +5,7 @@
  * that publishes junk has still committed itself to TLS (RFC 7672 §2.2).
  */
 import { encode, AUTHENTIC_DATA, RECURSION_DESIRED, DNSSEC_OK } from 'dns-packet'
-import { printable } from './names'
+import { printable, wireName } from './names'
 import { HEADER_LENGTH, Malformed, need, readName } from './octets'
 import { readData, TYPE_CODES, type KnownData } from './rdata'
 import type { RecordType } from './types'
@@ -60,11 +60,12 @@ export type Decoded =
 
 /** A query with RD, AD and DO set and CD clear (RFC 6840 §5.7): the resolver shall validate and say so. */
 export function encodeQuery(id: number, question: Question): Buffer {
-  return encode({
+  const query = encode({
     type: 'query',
     id,
     flags: RECURSION_DESIRED | AUTHENTIC_DATA,
-    questions: [{ name: question.name, type: question.type, class: 'IN' }],
+    // The root's one octet, whose place the name takes: dns-packet knows no escapes.
+    questions: [{ name: '.', type: question.type, class: 'IN' }],
     additionals: [
       {
         type: 'OPT',
@@ -78,6 +79,8 @@ export function encodeQuery(id: number, question: Question): Buffer {
       },
     ],
   })
+  const [head, rest] = [query.subarray(0, HEADER_LENGTH), query.subarray(HEADER_LENGTH + 1)]
+  return Buffer.concat([head, wireName(question.name), rest])
 }
 
 /** The header alone, for telling whether a datagram is ours and whether it was truncated; undefined if too short. */

@@ -396,7 +396,49 @@ describe('dane: discovery', () => {
     assert.deepEqual(log, [at(MX1)])
   })
 
-  it('a host that is no host name is a failure, and nothing is asked', async () => {
+  describe('names that hosts seldom bear', () => {
+    const long = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(54)}.test`
+    const names: Readonly<Record<string, string>> = {
+      underscore: '_mx.rcpt.test',
+      'leading hyphen': '-mx.rcpt.test',
+      'trailing hyphen': 'mx-.rcpt.test',
+      slash: 'mx/1.rcpt.test',
+      space: 'mx\\0321.rcpt.test',
+      'escaped dot': 'mx\\0461.rcpt.test',
+      backslash: 'mx\\0921.rcpt.test',
+      'octets beyond ASCII': 'm\\195\\188x.rcpt.test',
+      asterisk: '*.rcpt.test',
+      digits: '25.123',
+      'one label': 'localhost',
+      'no A-label': 'xn--abc.test',
+      'a name below which no TLSA record fits': long,
+    }
+    for (const [what, odd] of Object.entries(names)) {
+      it(`${what}: DNS-23 TLSA-10 nothing is secure, so no TLSA question arises`, async () => {
+        const { verdict, log } = await ask({ [odd]: { A: insecure(IP) } }, { host: odd })
+        assert.equal(brief(verdict), 'none insecure-address')
+        assert.deepEqual(log, [])
+      })
+      it(`${what}: TLSA-04 TLSA-17 with a secure address the DNS has the word`, async () => {
+        const known: Zone = { [odd]: { A: secure(IP) }, [tlsaAt(odd)]: { TLSA: secure(GOOD) } }
+        const { verdict } = await ask(known, { host: odd })
+        assert.equal(brief(verdict), odd === long ? 'none denied' : `usable ${odd}`)
+        const bad: Zone = { [odd]: { A: secure(IP) }, [tlsaAt(odd)]: { TLSA: failed() } }
+        const { verdict: worse } = await ask(bad, { host: odd })
+        assert.equal(worse.kind, odd === long ? 'none' : 'failed')
+      })
+      it(`${what}: TLSA-05 TLSA-06 as the target of an alias`, async () => {
+        const zone: Zone = {
+          [MX1]: { CNAME: secure(odd) },
+          [odd]: { A: secure(IP) },
+          [tlsaAt(MX1)]: { TLSA: secure(GOOD) },
+        }
+        assert.equal(brief((await ask(zone)).verdict), `usable ${MX1}`)
+      })
+    }
+  })
+
+  it('a host that the DNS cannot be asked for is a failure, and nothing is asked', async () => {
     const { verdict, log } = await ask({}, { host: 'mx 1\n.test' })
     assert.ok(verdict.kind === 'failed' && verdict.failure.cause === 'bad-name')
     assert.doesNotMatch(verdict.failure.detail, /\n/)

@@ -34,6 +34,7 @@ function word(requirement: Requirement): string {
 }
 
 const insecureMx = { ...secureMx('mx1.rcpt.test'), security: 'insecure' } as const
+const nullMx = { kind: 'null-mx', security: 'secure' } as const
 const otherHost = policy('enforce', ['other.test'])
 
 describe('decide: DANE x MTA-STS for one host', () => {
@@ -124,43 +125,67 @@ describe('decide: what becomes of the whole attempt', () => {
 
   it('DNS-01 a resolver that does not validate defers, where the operator wants that', () => {
     const blind = rules({ blind: 'no AD bit' })
-    for (const mx of [secureMx('mx1.rcpt.test'), { kind: 'null-mx' }] as const) {
+    for (const mx of [secureMx('mx1.rcpt.test'), nullMx]) {
       const { outcome } = decide(facts({ mx }), blind, inOrder)
       assert.ok(outcome.kind === 'defer' && outcome.reason === 'resolver-blind')
     }
   })
 
-  it('DNS-08 NXDOMAIN bounces', () => {
-    const { outcome } = decide(
-      facts({ mx: { kind: 'nxdomain', security: 'insecure' } }),
-      rules(),
-      inOrder,
-    )
-    assert.ok(outcome.kind === 'bounce' && outcome.reason === 'no-such-domain')
-  })
-
-  it('DNS-24 no MX record and no address bounces; not where a policy says that there are mail hosts', () => {
-    const nowhere = {
-      mx: { kind: 'implicit', security: 'insecure' },
-      hosts: [host({ addresses: { kind: 'none' } })],
-    } as const
-    const { outcome } = decide(facts(nowhere), rules(), inOrder)
-    assert.ok(outcome.kind === 'bounce' && outcome.reason === 'no-mail-host')
-    assert.equal(
-      decide(facts({ ...nowhere, sts: policy('enforce') }), rules(), inOrder).outcome.kind,
-      'hosts',
-    )
-  })
+  const noAddress = host({ addresses: { kind: 'none', security: 'secure' } })
+  const forgeable = host({ addresses: { kind: 'none', security: 'insecure' } })
+  const denials: readonly (readonly [string, Partial<Facts>, Partial<Facts>, string])[] = [
+    [
+      'DNS-08 NXDOMAIN',
+      { mx: { kind: 'nxdomain', security: 'insecure' }, hosts: [] },
+      { mx: { kind: 'nxdomain', security: 'secure' }, hosts: [] },
+      'no-such-domain',
+    ],
+    [
+      'DNS-27 DNS-30 null MX',
+      { mx: { kind: 'null-mx', security: 'insecure' }, hosts: [] },
+      { mx: { kind: 'null-mx', security: 'secure' }, hosts: [] },
+      'null-mx',
+    ],
+    [
+      'DNS-24 neither MX record nor address',
+      { mx: { kind: 'implicit', security: 'secure' }, hosts: [forgeable] },
+      { mx: { kind: 'implicit', security: 'secure' }, hosts: [noAddress] },
+      'no-mail-host',
+    ],
+    [
+      'DNS-24 no MX record, unsigned, and no address',
+      { mx: { kind: 'implicit', security: 'insecure' }, hosts: [noAddress] },
+      { mx: { kind: 'implicit', security: 'secure' }, hosts: [noAddress] },
+      'no-mail-host',
+    ],
+  ]
+  const unknown = {
+    kind: 'unknown',
+    problem: { reason: 'sts-txt-lookup-failed', detail: 'SERVFAIL' },
+  } as const
+  for (const [what, unsigned, signed, reason] of denials) {
+    const outcomeOf = (given: Partial<Facts>) => {
+      const { outcome } = decide(facts(given), rules(), inOrder)
+      return outcome.kind === 'hosts' ? 'hosts' : `${outcome.kind} ${outcome.reason}`
+    }
+    it(`${what} bounces`, () => {
+      const silent = [{ kind: 'none' }, { kind: 'not-asked' }, unknown] as const
+      for (const sts of [...silent, policy('testing'), policy('none', [])]) {
+        assert.equal(outcomeOf({ ...unsigned, sts }), `bounce ${reason}`)
+      }
+    })
+    it(`${what}, not signed, against a policy in force: the mail waits`, () => {
+      assert.equal(outcomeOf({ ...unsigned, sts: policy('enforce') }), 'defer sts-domain-denied')
+    })
+    it(`${what}, signed, bounces whatever a policy says`, () => {
+      assert.equal(outcomeOf({ ...signed, sts: policy('enforce') }), `bounce ${reason}`)
+    })
+  }
 
   it('DNS-12 no MX record and a failed address lookup never bounces', () => {
     const failed = host({ addresses: { kind: 'failed', failure: servfail } })
     const given = facts({ mx: { kind: 'implicit', security: 'insecure' }, hosts: [failed] })
     assert.equal(decide(given, rules(), inOrder).outcome.kind, 'hosts')
-  })
-
-  it('DNS-27 null MX bounces', () => {
-    const { outcome } = decide(facts({ mx: { kind: 'null-mx' } }), rules(), inOrder)
-    assert.ok(outcome.kind === 'bounce' && outcome.reason === 'null-mx')
   })
 
   it('DNS-13 hosts go by preference; TLSA records do not change the order', () => {
@@ -214,7 +239,7 @@ describe('decide: what becomes of the whole attempt', () => {
   it('DNS-11 DNS-24 a host whose address fails or is missing is skipped, the others stay', () => {
     const hosts = [
       host({ host: 'a.test', preference: 1, addresses: { kind: 'failed', failure: servfail } }),
-      host({ host: 'b.test', preference: 2, addresses: { kind: 'none' } }),
+      host({ host: 'b.test', preference: 2, addresses: { kind: 'none', security: 'secure' } }),
       host({ host: 'c.test', preference: 3 }),
     ]
     const words = plannedHosts(facts({ hosts })).map(({ requirement }) => word(requirement))

@@ -172,7 +172,7 @@ describe('gather: MX', () => {
       const { facts, resolver } = await gather({
         'rcpt.test': { MX: secure(...records), ...address() },
       })
-      assert.deepEqual(facts.mx, { kind: 'null-mx' })
+      assert.deepEqual(facts.mx, { kind: 'null-mx', security: 'secure' })
       assert.deepEqual(resolver.log(), ['rcpt.test MX'])
     })
   }
@@ -416,13 +416,45 @@ describe('gather: MTA-STS beside MX', () => {
     assert.deepEqual(sts.asked, ['rcpt.test'])
   })
 
-  it('where no host is left, no policy is waited for', async () => {
+  it('where no host is left, and nobody can have forged that, no policy is waited for', async () => {
     for (const MX of [failed(), nxdomain(), secure(mx(0, ''))]) {
       const sts: StsPolicies = { lookup: () => new Promise(() => undefined) }
       const { facts } = await gather({ 'rcpt.test': { MX } }, {}, { sts })
       assert.deepEqual(facts.sts, { kind: 'not-asked' })
     }
   })
+
+  for (const [what, MX] of [
+    ['NXDOMAIN', nxdomain('insecure')],
+    ['null MX', insecure(mx(0, ''))],
+  ] as const) {
+    it(`${what} that is not signed: a policy that is known counts`, async () => {
+      const sts = recording(policy('enforce'))
+      const { facts } = await gather({ 'rcpt.test': { MX } }, {}, { sts })
+      assert.equal(facts.sts.kind, 'policy')
+    })
+
+    it(`${what} that is not signed: a policy host that does not answer is waited for no longer than the DNS`, async () => {
+      const dns = new AbortController()
+      const sts: StsPolicies = {
+        lookup: (_domain, { signal } = {}) =>
+          new Promise((resolve) => {
+            signal?.addEventListener('abort', () => {
+              resolve({ kind: 'none' })
+            })
+          }),
+      }
+      const asked = gather(
+        { 'rcpt.test': { MX } },
+        { dnsSignal: () => dns.signal, stsSignal: () => new AbortController().signal },
+        { sts },
+      )
+      setImmediate(() => {
+        dns.abort()
+      })
+      assert.deepEqual((await asked).facts.sts, { kind: 'none' })
+    })
+  }
 
   it('MTA-STS switched off: not asked', async () => {
     const sts = recording(policy('enforce'))
@@ -600,15 +632,31 @@ describe('planner', () => {
     assert.ok(resolver.log().every((line) => /^[\x20-\x7e]+$/.test(line)))
   })
 
-  it('a name that is no domain defers, and asks nothing', async () => {
+  it('a recipient’s domain that the DNS cannot hold bounces, a route to one waits, and nothing is asked', async () => {
     const { planner, resolver } = plannerFor({})
-    for (const plan of [
-      await planner.planForDomain('exa mple'),
-      await planner.planForRoute({ host: 'exa mple', port: 25 }),
+    for (const name of [
+      'exa mple',
+      'a..test',
+      `${'x'.repeat(64)}.test`,
+      `${'x.'.repeat(127)}x`,
+      '',
     ]) {
-      assert.ok(plan.outcome.kind === 'defer' && plan.outcome.reason === 'bad-domain')
+      const { outcome } = await planner.planForDomain(name)
+      assert.ok(outcome.kind === 'bounce' && outcome.reason === 'bad-domain', name)
+      const routed = (await planner.planForRoute({ host: name, port: 25 })).outcome
+      assert.ok(routed.kind === 'defer' && routed.reason === 'bad-domain', name)
     }
     assert.deepEqual(resolver.log(), [])
+  })
+
+  it('what looks like an A-label or ends in digits is a name, and the DNS has the word', async () => {
+    const { planner } = plannerFor({
+      'xn--abc.test': { MX: secure(mx(10, 'mx1.rcpt.test')) },
+      'mx1.rcpt.test': address(),
+    })
+    assert.equal((await planner.planForDomain('xn--abc.test')).outcome.kind, 'hosts')
+    const { outcome } = await planner.planForDomain('foo.123')
+    assert.ok(outcome.kind === 'bounce' && outcome.reason === 'no-such-domain')
   })
 
   it('XC-03 dns.deadline holds for a resolver that hangs', async () => {

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
+import { encode } from 'dns-packet'
 import fc from 'fast-check'
-import { canonicalName, isWithin, labelText, printable } from '../../../plugins/dnssec-stub/names'
+import {
+  canonicalName,
+  isWithin,
+  labelText,
+  printable,
+  wireName,
+} from '../../../plugins/dnssec-stub/names'
+import { readName } from '../../../plugins/dnssec-stub/octets'
 
 describe('dnssec-stub names', () => {
   const long = (length: number): string => 'a'.repeat(length)
@@ -28,7 +36,21 @@ describe('dnssec-stub names', () => {
     ['two trailing dots', 'test..', undefined],
     ['a space', 'a b.test', undefined],
     ['a control character', 'a\u0000.test', undefined],
-    ['an escape', 'a\\046b.test', undefined],
+    ['an escape, as labels from the wire have it', 'a\\046b.test', 'a\\046b.test'],
+    ['an escape that none is needed for', '\\065\\098.test', 'ab.test'],
+    ['an escape beyond an octet', 'a\\256.test', undefined],
+    ['half an escape', 'a\\04', undefined],
+    ['a label of 63 escaped octets', `${'\\000'.repeat(63)}.test`, `${'\\000'.repeat(63)}.test`],
+    ['a label of 64 escaped octets', `${'\\000'.repeat(64)}.test`, undefined],
+    ['a label that is a URL’s', 'a/b#c.test', 'a/b#c.test'],
+    ['a percent sign hides no dot', 'a%2eb.test', 'a%2eb.test'],
+    ['what looks like an A-label', 'xn--abc.test', 'xn--abc.test'],
+    ['... beside a U-label', 'xn--abc.bücher.test', 'xn--abc.xn--bcher-kva.test'],
+    ['what looks like an address', '0x7f.1', '0x7f.1'],
+    ['a last label of digits', 'foo.123', 'foo.123'],
+    ['an ideographic full stop', 'bücher\u3002test', 'xn--bcher-kva.test'],
+    ['digits of full width are no address', '\uff11.\uff12', undefined],
+    ['a URL’s characters beside a U-label', 'bücher/.test', undefined],
     ['what is no IDN', '\u00ad.test', undefined],
   ]
   for (const [what, input, canonical] of cases) {
@@ -41,7 +63,22 @@ describe('dnssec-stub names', () => {
         const name = canonicalName(input)
         if (name === undefined || name === '') return
         assert.equal(canonicalName(name), name)
-        assert.match(name, /^[!-~]{1,253}$/)
+        assert.match(name, /^[!-~]{1,1003}$/)
+        assert.ok(wireName(name).length <= 255)
+      }),
+    )
+  })
+
+  it('a name goes on the wire octet for octet as it came from there, and as dns-packet writes it where that can', () => {
+    const octets = fc.uint8Array({ minLength: 1, maxLength: 20 })
+    fc.assert(
+      fc.property(fc.array(octets, { minLength: 1, maxLength: 10 }), (labels) => {
+        const text = labels.map(labelText).join('.')
+        assert.equal(canonicalName(text), text)
+        assert.deepEqual(readName(Buffer.concat([Buffer.alloc(12), wireName(text)]), 12).name, text)
+        if (text.includes('\\')) return
+        const query = encode({ type: 'query', questions: [{ name: text, type: 'A' }] })
+        assert.ok(wireName(text).equals(query.subarray(12, -4)))
       }),
     )
   })
