@@ -23,6 +23,7 @@ import type { Attempt, Mark, PlannedAttempt } from './attempt'
 import { createConnector } from './connection'
 import { createEndings } from './endings'
 import { guardLateErrors } from './facade'
+import { createRoutes } from './routes'
 import type { Seam, SeamHandlers } from './seam'
 import type { ContextSettings, ContextSource } from './tls-context'
 import type { GetClient, GetClientCallback, HarakaMx, HarakaSocket, HMailItem } from './types'
@@ -45,8 +46,6 @@ export interface ControlOptions {
 
 type MarkedMx = HarakaMx & { [MARK]?: Mark }
 
-const SMTP_PORT = 25
-
 export interface Control extends SeamHandlers {
   /** For the `delivered` hook: the verdict of sessions that were left to Haraka. */
   delivered(hmail: HMailItem, host: string, ip: string, secured: boolean): void
@@ -63,6 +62,13 @@ export function createControl(options: ControlOptions): Control {
     undecide: (hmail) => attempts.set(hmail, { kind: 'undecided' }),
   })
   const connect = createConnector({ ...options, endings, refused: giveHostUp })
+  const routes = createRoutes({
+    harakaMx: options.harakaMx,
+    treatment: options.treatment,
+    planForRoute: (route) => planner.planForRoute(route),
+    inTime: (plan) => inTime(plan, options.decisionTimeoutMs()),
+    lookedAt,
+  })
 
   async function getMxRespond(
     hmail: HMailItem,
@@ -172,48 +178,23 @@ export function createControl(options: ControlOptions): Control {
     answer: unknown,
     original: (retval: number, mx: unknown) => unknown,
   ): Promise<void> {
-    const named = (Array.isArray(answer) ? (answer as unknown[]) : [answer]).map(
-      (mx) => new options.harakaMx(mx as HarakaMx | string),
-    )
-    const isNullMx = named.length === 1 && named[0]?.exchange === '' && !named[0].path
-    if (isNullMx) {
+    const named = routes.read(answer)
+    if (named.kind === 'null-mx') {
       attempts.set(hmail, { kind: 'untouched' })
-      await original(ok, named)
+      await original(ok, named.list)
       return
     }
-    const routes = await Promise.all(named.map((mx) => planEntry(hmail, mx)))
-    const plans = routes.flatMap(({ plan }) => (plan ? [plan] : []))
+    const planned = await Promise.all(named.list.map((mx) => routes.plan(hmail, mx)))
+    const plans = planned.flatMap(({ plan }) => (plan ? [plan] : []))
     const attempt = plannedAttempt(hmail, domainOf(hmail), plans, false, original)
-    const list = routes.flatMap(({ mx, plan, mark }) => {
+    const list = planned.flatMap(({ mx, plan, mark }) => {
       if (mark) return [marked(mx, mark)]
       if (plan?.outcome.kind !== 'hosts') return []
-      return plan.outcome.hosts.flatMap((planned) =>
-        entriesFor(hmail, { attempt, planned, mxSecure: mxIsSecure(plan.facts) }, mx),
+      return plan.outcome.hosts.flatMap((host) =>
+        entriesFor(hmail, { attempt, planned: host, mxSecure: mxIsSecure(plan.facts) }, mx),
       )
     })
     await goOn(hmail, attempt, list)
-  }
-
-  async function planEntry(
-    hmail: HMailItem,
-    mx: HarakaMx,
-  ): Promise<{ readonly mx: HarakaMx; readonly plan?: Plan; readonly mark?: Mark }> {
-    const { exchange } = mx
-    if (!exchange || mx.path || mx.using_lmtp || isIP(exchange) !== 0) {
-      return { mx, mark: { kind: 'untouched' } }
-    }
-    const route = { host: exchange, port: mx.port ?? SMTP_PORT }
-    switch (options.treatment(exchange)) {
-      case 'off':
-        return { mx, mark: { kind: 'untouched' } }
-      case 'observe':
-        return {
-          mx,
-          mark: { kind: 'watched', plan: lookedAt(hmail, planner.planForRoute(route)) },
-        }
-      case 'enforce':
-        return { mx, plan: await inTime(planner.planForRoute(route), options.decisionTimeoutMs()) }
-    }
   }
 
   function entriesFor(
