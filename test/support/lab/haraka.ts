@@ -4,10 +4,10 @@
  */
 import { copyFile, mkdir, readdir, rename, watch, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { Daemon, type Exit } from './daemon'
+import { Daemon, type Exit, run } from './daemon'
 import { installPlugins, type Installation } from './installation'
 import { Journal, PATIENCE, type WaitOptions } from './journal'
-import { type Mail, submit } from './submission'
+import { type Mail, MailClient, submit } from './submission'
 
 export type HarakaVersion = '3.1.6' | '3.2.1' | '3.3.4'
 export const harakaVersions: readonly HarakaVersion[] = ['3.1.6', '3.2.1', '3.3.4']
@@ -170,6 +170,11 @@ export class Haraka {
     return submit(mail, { host: '127.0.0.1', port: this.settings.port ?? 2525 })
   }
 
+  /** A mail client that has its connection already when it comes to a message. */
+  connect(): Promise<MailClient> {
+    return MailClient.connect({ host: '127.0.0.1', port: this.settings.port ?? 2525 })
+  }
+
   /** What becomes of a recipient: the first outcome, past or to come, that no earlier call has returned. */
   outcome(recipient: string, options: WaitOptions = {}): Promise<Outcome> {
     const taken = this.#taken
@@ -207,7 +212,7 @@ export class Haraka {
 
   /** Tries again, now, what has been deferred since Haraka started. */
   retry(): void {
-    this.#daemon?.signal('SIGHUP')
+    this.signal('SIGHUP')
   }
 
   /** Lines of the current run. */
@@ -222,6 +227,12 @@ export class Haraka {
       `${count} workers`,
       () => this.log().filter(isReady).length >= count,
     )
+  }
+
+  /** Resolves when as many lines as this match, since the start of the run. */
+  async linesSaid(pattern: RegExp, count: number, options?: WaitOptions): Promise<void> {
+    const isSaid = () => this.log().filter((line) => pattern.test(line)).length >= count
+    await this.#daemon?.log.waitFor(`${count} lines ${String(pattern)}`, isSaid, options)
   }
 
   waitForLine(what: string, pattern: RegExp, options?: WaitOptions): Promise<string> {
@@ -263,6 +274,17 @@ export class Haraka {
 
   get pid(): number | undefined {
     return this.#daemon?.pid
+  }
+
+  /** Runs Haraka's own command on this folder: `--graceful`. @returns what it says. */
+  command(...args: readonly string[]): Promise<string> {
+    const { node = process.execPath } = this.settings
+    const program = join(this.#program, 'bin/haraka')
+    return run(node, [program, '-c', this.folder, ...args], { cwd: this.folder })
+  }
+
+  signal(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP'): void {
+    this.#daemon?.signal(signal)
   }
 
   /** SIGINT is what Haraka shuts down on; SIGKILL is a crash. */

@@ -45,7 +45,7 @@ export { type PolicyAnswer, PolicyHost, policyText } from './policy-host'
 export { Postfix } from './postfix'
 export { type ReceivedMessage, Receiver, type Session } from './receiver'
 export { Redis } from './redis'
-export { type Mail, submit } from './submission'
+export { type Mail, MailClient, submit } from './submission'
 export type { ZoneSettings } from './zones'
 
 enterNamespace()

@@ -17,33 +17,72 @@ export interface Mail {
 
 /** @returns the server's reply to the message. @throws Error when it refuses any step; with its words. */
 export async function submit(mail: Mail, server: { host: string; port: number }): Promise<string> {
-  const socket = connect(server)
-  const timer = setTimeout(() => {
-    socket.destroy(
-      new Error(`no submission within ${PATIENCE} ms at ${server.host}:${server.port}`),
-    )
-  }, PATIENCE)
+  const client = await MailClient.connect(server)
   try {
-    const replies = repliesFrom(socket)
-    const expect = async (step: string, command?: string): Promise<string> => {
-      if (command !== undefined) socket.write(`${command}\r\n`)
-      const { value } = await replies.next()
-      if (value === undefined) throw new Error(`${step}: the server closed the connection`)
-      if (!/^[23]/.test(value)) throw new Error(`${step}: ${value}`)
-      return value
-    }
-    await expect('greeting')
-    await expect('EHLO', 'EHLO client.test')
-    const parameters = mail.parameters === undefined ? '' : ` ${mail.parameters}`
-    await expect('MAIL', `MAIL FROM:<${mail.from}>${parameters}`)
-    for (const recipient of mail.to) await expect('RCPT', `RCPT TO:<${recipient}>`)
-    await expect('DATA', 'DATA')
-    const reply = await expect('message', `${textOf(mail)}\r\n.`)
-    await expect('QUIT', 'QUIT')
+    const reply = await client.send(mail)
+    await client.quit()
     return reply
   } finally {
-    clearTimeout(timer)
-    socket.destroy()
+    client.cut()
+  }
+}
+
+/** One connection, for as many messages as wanted. Each step throws what `submit` throws. */
+export class MailClient {
+  readonly #replies: AsyncGenerator<string, undefined>
+
+  private constructor(private readonly socket: Socket) {
+    this.#replies = repliesFrom(socket)
+  }
+
+  /** Connects, and says EHLO. */
+  static async connect(server: { host: string; port: number }): Promise<MailClient> {
+    const client = new MailClient(connect(server))
+    await client.#inTime(async () => {
+      await client.#expect('greeting')
+      await client.#expect('EHLO', 'EHLO client.test')
+    })
+    return client
+  }
+
+  /** @returns the server's reply to the message. */
+  send(mail: Mail): Promise<string> {
+    return this.#inTime(async () => {
+      const parameters = mail.parameters === undefined ? '' : ` ${mail.parameters}`
+      await this.#expect('MAIL', `MAIL FROM:<${mail.from}>${parameters}`)
+      for (const recipient of mail.to) await this.#expect('RCPT', `RCPT TO:<${recipient}>`)
+      await this.#expect('DATA', 'DATA')
+      return this.#expect('message', `${textOf(mail)}\r\n.`)
+    })
+  }
+
+  async quit(): Promise<void> {
+    await this.#inTime(() => this.#expect('QUIT', 'QUIT'))
+    this.cut()
+  }
+
+  /** Closes without a word. */
+  cut(): void {
+    this.socket.destroy()
+  }
+
+  async #expect(step: string, command?: string): Promise<string> {
+    if (command !== undefined) this.socket.write(`${command}\r\n`)
+    const { value } = await this.#replies.next()
+    if (value === undefined) throw new Error(`${step}: the server closed the connection`)
+    if (!/^[23]/.test(value)) throw new Error(`${step}: ${value}`)
+    return value
+  }
+
+  async #inTime<T>(work: () => Promise<T>): Promise<T> {
+    const timer = setTimeout(() => {
+      this.socket.destroy(new Error(`no submission within ${PATIENCE} ms`))
+    }, PATIENCE)
+    try {
+      return await work()
+    } finally {
+      clearTimeout(timer)
+    }
   }
 }
 

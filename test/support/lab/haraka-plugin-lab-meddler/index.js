@@ -18,6 +18,8 @@ exports.before = function (next, hmail) {
   if (deed === 'wait') return waitFor(path, next)
   if (deed === 'poison') this.poison(hmail)
   if (deed === 'stall') this.stall()
+  // As Haraka itself does it.
+  if (deed === 'shutdown') process.emit('message', { event: 'plugins.shutdown' })
   next()
 }
 
