@@ -5,7 +5,12 @@
  */
 import { readDestinations, type Destinations } from './destinations'
 import type { LineMistake } from './ini-mistakes'
-import { findRedisMistakes, REDIS_KEYS, type RedisSettings } from './store/redis-settings'
+import {
+  findRedisMistakes,
+  readBoolean,
+  REDIS_KEYS,
+  type RedisSettings,
+} from './store/redis-settings'
 
 export interface Config {
   readonly mode: 'enforce' | 'observe'
@@ -135,9 +140,7 @@ class SectionReader {
   boolean(key: string, otherwise: boolean): boolean {
     const text = this.text(key)
     if (text === undefined) return otherwise
-    if (/^(true|yes|on|enabled|ok|1)$/i.test(text)) return true
-    if (/^(false|no|off|disabled|0)$/i.test(text)) return false
-    return this.#wrong(key, text, 'true or false') ?? otherwise
+    return readBoolean(text) ?? this.#wrong(key, text, 'true or false') ?? otherwise
   }
 
   wholeNumber(key: string, least: number, most: number, otherwise: number): number {

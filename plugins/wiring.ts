@@ -115,6 +115,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
   })
   metrics.measure({
     resolverState: () => resolver.health().state,
+    storeTroubles: () => store.troubles().map(({ kind }) => kind),
     policies: createCensus({
       each: () => sts.each(),
       isInUse: (domain) => isInUse(store, domain),
@@ -185,7 +186,13 @@ function wireStore({ store, redis }: Config, options: WiringOptions): Promise<St
       prefix: store.prefix,
       redis: { ...options.redisIni, ...redis },
     },
-    { log: options.log, now: Date.now },
+    {
+      log: options.log,
+      now: Date.now,
+      count: (kind) => {
+        options.metrics?.storeFailed(kind)
+      },
+    },
   )
 }
 

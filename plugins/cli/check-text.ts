@@ -70,6 +70,7 @@ function stsText({ sts, checkedAt }: CheckReport): readonly string[] {
     'not-asked': 'not asked for',
     none: 'no policy',
     unknown: 'unknown: the TXT lookup failed, and no policy is cached',
+    'store-unread': `unknown: the store could not be read (${sts.store ?? ''}), and TXT lookup or fetch failed`,
     policy: '',
   }[kind]
   const when = (label: string, at: string) =>

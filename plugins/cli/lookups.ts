@@ -16,6 +16,7 @@ import type {
   Security,
 } from '../dnssec-stub/types'
 import { parseRecords } from '../mta-sts/record'
+import type { StsLookup } from '../mta-sts/types'
 import { printable } from './words'
 
 export interface LookupRecord {
@@ -61,13 +62,20 @@ async function ofNextHop(facts: Facts, reading: Reading): Promise<readonly Looku
     lookups.push(await read(nextHop, 'MX', reading, plain(presentMx)))
   }
   const txt = `_mta-sts.${nextHop}`
-  if (sts.kind === 'unknown') {
+  if (isTxtFailure(sts)) {
     const { detail } = sts.problem
     lookups.push(failed(txt, 'TXT', { kind: 'failed', cause: 'servfail', detail }))
   } else if (sts.kind !== 'not-asked') {
     lookups.push(await read(txt, 'TXT', reading, presentTxt))
   }
   return lookups
+}
+
+function isTxtFailure(
+  sts: Facts['sts'],
+): sts is Extract<StsLookup, { kind: 'unknown' | 'store-unread' }> {
+  if (sts.kind === 'store-unread') return sts.problem.reason === 'sts-txt-lookup-failed'
+  return sts.kind === 'unknown'
 }
 
 async function ofHost(host: HostFacts, reading: Reading): Promise<readonly Lookup[]> {

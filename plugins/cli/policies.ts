@@ -2,7 +2,7 @@
  * `policies`: the MTA-STS policies in the store that a running Haraka uses, through the same code. What is refreshed or purged
  * here, its workers notice at once.
  */
-import type { StsLookup } from '../mta-sts/types'
+import type { KnownPolicy, StsLookup } from '../mta-sts/types'
 import type { ManagedStsPolicies } from '../mta-sts/policies'
 import type { Command } from './arguments'
 import { reportPolicy } from './report'
@@ -43,7 +43,8 @@ export async function policies(
       return report('policies list', known.map(cached), null)
     }
     case 'show': {
-      const known = await sts.show(command.domain)
+      const known = await read(sts, command.domain)
+      if (typeof known === 'string') return report('policies show', [], known)
       return known
         ? report('policies show', [cached(known)], null)
         : report('policies show', [], `no policy of ${printable(command.domain)} is kept`)
@@ -59,8 +60,9 @@ export async function policies(
       )
     }
     case 'purge': {
-      const known = await sts.show(command.domain)
+      const known = await read(sts, command.domain)
       const purged = await sts.purge(command.domain)
+      if (typeof known === 'string') return report('policies purge', [], known)
       const problem = known ? 'the store did not forget it' : 'no policy is kept'
       return report(
         'policies purge',
@@ -69,6 +71,16 @@ export async function policies(
       )
     }
   }
+}
+
+/** @returns what went wrong where the store cannot be read */
+function read(
+  sts: Pick<ManagedStsPolicies, 'show'>,
+  domain: string,
+): Promise<KnownPolicy | string | undefined> {
+  return sts
+    .show(domain)
+    .catch((err: unknown) => printable(err instanceof Error ? err.message : String(err)))
 }
 
 function report(

@@ -125,6 +125,8 @@ export interface CheckReport {
   readonly sts: {
     readonly kind: StsLookup['kind'] | 'not-asked'
     readonly policy: ReportedPolicy | null
+    /** Why the store could not be read, where it matters. */
+    readonly store: string | null
     readonly problem: { readonly reason: ReasonCode; readonly detail: string } | null
   }
   readonly hosts: readonly ReportedHost[]
@@ -137,7 +139,8 @@ export interface CheckReport {
 export function reportSts(sts: Facts['sts'], refreshSeconds: number): CheckReport['sts'] {
   const problem = 'problem' in sts && sts.problem ? sts.problem : null
   const policy = sts.kind === 'policy' ? reportPolicy(sts, refreshSeconds) : null
-  return { kind: sts.kind, policy, problem }
+  const store = sts.kind === 'store-unread' ? printable(sts.store) : null
+  return { kind: sts.kind, policy, store, problem }
 }
 
 export function reportPolicy(

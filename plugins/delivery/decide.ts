@@ -8,7 +8,7 @@ import { referenceIdentifiers } from '../dane/discovery'
 import type { TlsaVerdict } from '../dane/types'
 import type { Failure, Security } from '../dnssec-stub/types'
 import { matchesMx } from '../mta-sts/match'
-import type { KnownPolicy } from '../mta-sts/types'
+import type { KnownPolicy, StsLookup } from '../mta-sts/types'
 import { withoutLoops, worthTrying } from './this-server'
 import type { ThisServer } from './this-server'
 import type {
@@ -93,8 +93,8 @@ function isDenied(
 }
 
 /**
- * The domain takes no mail: the mail goes back at once. But where a policy in force says that there are mail hosts, a denial that
- * anybody may have forged sends nothing back (RFC 8461 §10.3).
+ * The domain takes no mail: the mail goes back at once. But where a policy in force says that there are mail hosts, or may say so, a
+ * denial that anybody may have forged sends nothing back (RFC 8461 §10.3).
  */
 function denied(
   { nextHop, sts }: Facts,
@@ -102,6 +102,9 @@ function denied(
   reason: 'no-such-domain' | 'null-mx' | 'no-mail-host',
   what: string,
 ): PlanOutcome {
+  if (security !== 'secure' && sts.kind === 'store-unread') {
+    return { kind: 'defer', reason: 'sts-store-unread', policy: 'sts', detail: whyUnread(sts) }
+  }
   if (security === 'secure' || sts.kind !== 'policy' || sts.known.policy.mode !== 'enforce') {
     return { kind: 'bounce', reason, detail: `${nextHop} ${what}` }
   }
@@ -239,9 +242,15 @@ function requireSts(host: HostFacts, facts: Facts, rules: Rules): Decided | unde
       return rules.txtFailure === 'defer'
         ? refuse('sts', 'sts-txt-lookup-failed', sts.problem.detail)
         : undefined
+    case 'store-unread':
+      return refuse('sts', 'sts-store-unread', whyUnread(sts))
     case 'policy':
       return sts.known.policy.mode === 'enforce' ? enforceSts(host, sts.known) : undefined
   }
+}
+
+function whyUnread({ store, problem }: Extract<StsLookup, { kind: 'store-unread' }>): string {
+  return `a policy may be in the store, which could not be read (${store}): ${problem.detail}`
 }
 
 function enforceSts(host: HostFacts, known: KnownPolicy): Decided {

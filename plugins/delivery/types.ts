@@ -24,6 +24,7 @@ export type PlanReason =
   | 'sts-domain-denied'
   | 'sts-mx-not-listed'
   | 'sts-txt-lookup-failed'
+  | 'sts-store-unread'
   | 'tls-switched-off'
   | 'decision-failed'
 

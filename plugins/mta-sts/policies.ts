@@ -12,15 +12,16 @@ import type { Logger, Store } from '../store/types'
 import { normalizeHostName } from '../x509/names'
 import { beforeAbort, listenTo } from './changes'
 import { createLookOnce } from './cold'
+import { fetchFailed, held, policyIn, txtFailed, withoutRecord } from './conclude'
+import type { Held } from './conclude'
 import { askTxtRecord, type TxtVerdict } from './discover'
 import type { FetchOutcome } from './fetch'
 import { readProblem, toKnown } from './known'
 import { createLeases } from './leases'
 import { createObtain, type Obtained } from './obtain'
-import { oneLine } from './one-line'
 import { eachPolicy } from './each'
 import { createRefresh, REFRESH_FAILED } from './refresh'
-import type { KnownPolicy, StsLookup, StsLookupOptions, StsPolicies, StsProblem } from './types'
+import type { KnownPolicy, StsLookup, StsLookupOptions, StsPolicies } from './types'
 import { createWarm } from './warm'
 
 export interface StsPoliciesOptions {
@@ -59,7 +60,10 @@ export interface ManagedStsPolicies extends StsPolicies {
   each(): AsyncIterable<KnownPolicy>
   /** Every policy that holds now, as far as the store says. */
   list(): Promise<readonly KnownPolicy[]>
-  /** The policy of a domain that holds now, asking nobody but the store. */
+  /**
+   * The policy of a domain that holds now, asking nobody but the store.
+   * Rejects where the store cannot be read and this worker knows of none.
+   */
   show(domain: string): Promise<KnownPolicy | undefined>
   /** Looks at the TXT record and fetches, whatever is cached; a failure leaves the cached policy. */
   refresh(domain: string): Promise<StsLookup>
@@ -72,8 +76,11 @@ export interface ManagedStsPolicies extends StsPolicies {
 interface Flight {
   readonly outcome: Promise<StsLookup>
   stage: 'txt' | 'fetch'
-  known: KnownPolicy | undefined
+  held: Held
 }
+
+/** Before the store has answered, a policy may be in it. */
+const NOT_READ_YET: Held = { kind: 'unread', detail: 'no answer yet' }
 
 const DAY = 86_400_000
 /** Days for which the mark that a domain is in use need not be renewed. */
@@ -141,17 +148,24 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   }
 
   /** The cached policy, from the store and from this worker's own memory. */
-  const load = async (domain: string, passing = false): Promise<KnownPolicy | undefined> => {
+  const load = async (domain: string, passing = false): Promise<Held> => {
     const found = await store.getPolicy(domain, { passing })
     const own = warm.known(domain)
-    if (!found.ok) return own?.policy
+    if (!found.ok) return own ? held(own.policy) : { kind: 'unread', detail: found.detail }
     const known = found.value === undefined ? undefined : toKnown(found.value, clock())
     // What the store never took cannot have been purged from it.
     if (own?.unsaved === true && (known === undefined || own.policy.fetchedAt > known.fetchedAt)) {
-      return own.policy
+      return held(own.policy)
     }
     if (known === undefined) warm.drop(domain)
-    return known
+    return held(known)
+  }
+  const loadKnown = async (domain: string): Promise<KnownPolicy | undefined> =>
+    policyIn(await load(domain, true))
+
+  const remembered = (domain: string, otherwise: Held): Held => {
+    const own = warm.known(domain)
+    return own === undefined ? otherwise : held(own.policy)
   }
 
   const run = async (
@@ -159,23 +173,23 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     fresh: boolean,
     flight: () => Flight | undefined,
   ): Promise<StsLookup> => {
-    const loaded = load(domain).then((policy) => {
+    const loaded = load(domain).then((found) => {
       const own = flight()
-      if (own !== undefined) own.known = policy
-      return policy
+      if (own !== undefined) own.held = found
+      return found
     })
     if (fresh) {
-      const [known, txt] = await Promise.all([loaded, askTxt(domain, true)])
-      return judge(domain, known, txt, flight)
+      const [found, txt] = await Promise.all([loaded, askTxt(domain, true)])
+      return judge(domain, found, txt, flight)
     }
-    const known = await loaded
-    if (known !== undefined) {
-      const age = clock() - known.fetchedAt
-      if (age >= 0 && age < JUST_FETCHED) return takeOver(domain, known)
-      return judge(domain, known, await askTxt(domain), flight)
+    const found = await loaded
+    if (found.kind === 'policy') {
+      const age = clock() - found.known.fetchedAt
+      if (age >= 0 && age < JUST_FETCHED) return takeOver(domain, found.known)
+      return judge(domain, found, await askTxt(domain), flight)
     }
     const look = await lookOnce(domain, async () =>
-      judge(domain, undefined, await askTxt(domain), flight),
+      judge(domain, found, await askTxt(domain), flight),
     )
     return look.by === 'us' ? look.found : takeOver(domain, look.known)
   }
@@ -187,18 +201,19 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   /** What the TXT record means beside the cached policy; fetches where it names another. */
   const judge = async (
     domain: string,
-    known: KnownPolicy | undefined,
+    found: Held,
     txt: TxtVerdict,
     flight: () => Flight | undefined,
   ): Promise<StsLookup> => {
-    if (txt.kind === 'failed') return txtFailed(known, txt.detail)
+    const known = policyIn(found)
+    if (txt.kind === 'failed') return txtFailed(found, txt.detail)
     if (txt.kind !== 'record') {
       if (known?.policy.mode === 'none') {
         // Nothing was enforced, and nobody claims a policy any more: there is nothing left to keep.
         await store.deletePolicy(domain)
         return remember(domain, { kind: 'none' }, txt.ttlMs)
       }
-      return remember(domain, withoutRecord(known, txt.detail), txt.ttlMs)
+      return remember(domain, withoutRecord(found, txt.detail), txt.ttlMs)
     }
     if (known?.id === txt.id) {
       const note = await store.getNote(domain, REFRESH_FAILED)
@@ -211,7 +226,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     const own = flight()
     if (own !== undefined) own.stage = 'fetch'
     const obtained = await obtain.byId(domain, txt.id)
-    return conclude(domain, obtained, known, txt.ttlMs)
+    return conclude(domain, obtained, found, txt.ttlMs)
   }
 
   const remember = (
@@ -220,6 +235,8 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     ttlMs: number,
     unsaved = false,
   ): StsLookup => {
+    // What the store holds may be known again with the next call.
+    if (lookup.kind === 'store-unread') return lookup
     const own = warm.known(domain)
     const known = lookup.kind === 'policy' ? lookup.known : undefined
     // Looked at once more, it has still not been taken by the store.
@@ -237,15 +254,10 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     return lookup
   }
 
-  const conclude = (
-    domain: string,
-    obtained: Obtained,
-    known: KnownPolicy | undefined,
-    ttlMs: number,
-  ): StsLookup => {
+  const conclude = (domain: string, obtained: Obtained, found: Held, ttlMs: number): StsLookup => {
     if (!obtained.ok) {
       const ttl = Math.min(ttlMs, obtained.retryAfterMs)
-      return remember(domain, withProblem(known, obtained.problem), ttl)
+      return remember(domain, fetchFailed(found, obtained.problem), ttl)
     }
     const lookup: StsLookup = { kind: 'policy', known: obtained.known, source: obtained.source }
     if (obtained.known.policy.maxAge > 0) return remember(domain, lookup, ttlMs, !obtained.saved)
@@ -259,18 +271,18 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     const current = flights.get(key)
     if (current !== undefined) return current
     const outcome = run(domain, fresh, () => flights.get(key))
-      .catch((error: unknown) => txtFailed(warm.known(domain)?.policy, String(error)))
+      .catch((error: unknown) => txtFailed(flights.get(key)?.held ?? NOT_READ_YET, String(error)))
       .finally(() => flights.delete(key))
-    const flight: Flight = { outcome, stage: 'txt', known: warm.known(domain)?.policy }
+    const flight: Flight = { outcome, stage: 'txt', held: remembered(domain, NOT_READ_YET) }
     flights.set(key, flight)
     return flight
   }
 
   /** The caller's time is over: what is known now; the flight goes on for those who come later. */
-  const givenUp = ({ stage, known }: Flight): StsLookup =>
+  const givenUp = ({ stage, held: found }: Flight): StsLookup =>
     stage === 'txt'
-      ? txtFailed(known, 'no answer in time')
-      : withProblem(known, { reason: 'sts-policy-fetch-error', detail: 'no policy in time' })
+      ? txtFailed(found, 'no answer in time')
+      : fetchFailed(found, { reason: 'sts-policy-fetch-error', detail: 'no policy in time' })
 
   return {
     peek(domain) {
@@ -293,12 +305,11 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     stopRefreshing: () => refresh.stop(),
     settingsChanged: () => refresh.settingsChanged(),
     refreshDue: () => refresh.due(),
-    each: () => eachPolicy(store, (domain) => load(domain, true)),
+    each: () => eachPolicy(store, loadKnown),
     async list() {
       const known = new Map<string, KnownPolicy>()
       try {
-        for await (const policy of eachPolicy(store, (domain) => load(domain, true)))
-          known.set(policy.domain, policy)
+        for await (const policy of eachPolicy(store, loadKnown)) known.set(policy.domain, policy)
       } catch (error) {
         log.warn(`mta-sts: the store does not list its policies: ${String(error)}`)
       }
@@ -306,18 +317,21 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     },
     async show(domain) {
       const name = policyDomain(domain)
-      return name === undefined ? undefined : load(name)
+      if (name === undefined) return undefined
+      const found = await load(name)
+      if (found.kind === 'unread') throw new Error(`the store cannot be read: ${found.detail}`)
+      return policyIn(found)
     },
     async refresh(domain) {
       const name = policyDomain(domain)
       if (name === undefined) return { kind: 'none' }
-      const [known, txt] = await Promise.all([load(name), askTxt(name, true)])
-      if (txt.kind === 'failed') return txtFailed(known, txt.detail)
-      if (txt.kind !== 'record') return withoutRecord(known, txt.detail)
+      const [found, txt] = await Promise.all([load(name), askTxt(name, true)])
+      if (txt.kind === 'failed') return txtFailed(found, txt.detail)
+      if (txt.kind !== 'record') return withoutRecord(found, txt.detail)
       const obtained = await obtain.anew(name, txt.id, Infinity)
-      if (obtained !== undefined) return conclude(name, obtained, known, txt.ttlMs)
+      if (obtained !== undefined) return conclude(name, obtained, found, txt.ttlMs)
       const detail = 'another worker is fetching the policy'
-      return withProblem(known, { reason: 'sts-policy-fetch-error', detail })
+      return fetchFailed(found, { reason: 'sts-policy-fetch-error', detail })
     },
     async purge(domain) {
       const name = policyDomain(domain)
@@ -342,20 +356,4 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
 function policyDomain(domain: string): string | undefined {
   const name = normalizeHostName(domain)
   return name === undefined || name.length > MAX_DOMAIN ? undefined : name
-}
-
-function txtFailed(known: KnownPolicy | undefined, detail: string): StsLookup {
-  const problem: StsProblem = { reason: 'sts-txt-lookup-failed', detail: oneLine(detail) }
-  return known === undefined ? { kind: 'unknown', problem } : withProblem(known, problem)
-}
-
-/** No usable TXT record deletes nothing (RFC 8461 §3.3); without a cached policy it is no problem, but plain absence. */
-function withoutRecord(known: KnownPolicy | undefined, detail: string): StsLookup {
-  if (known === undefined) return { kind: 'none' }
-  return withProblem(known, { reason: 'sts-txt-invalid', detail: oneLine(detail) })
-}
-
-function withProblem(known: KnownPolicy | undefined, problem: StsProblem): StsLookup {
-  if (known === undefined) return { kind: 'none', problem }
-  return { kind: 'policy', known, source: 'cache', problem }
 }

@@ -52,6 +52,8 @@ export type StsLookup =
   | { readonly kind: 'none'; readonly problem?: StsProblem }
   /** The TXT lookup failed and nothing is cached; whether to go on is the operator's (`txt_failure`). */
   | { readonly kind: 'unknown'; readonly problem: StsProblem }
+  /** The store could not be read, why it says `store`, and TXT lookup or fetch failed as well: there may be a policy, so mail waits. */
+  | { readonly kind: 'store-unread'; readonly store: string; readonly problem: StsProblem }
 
 export interface StsLookupOptions {
   readonly signal?: AbortSignal

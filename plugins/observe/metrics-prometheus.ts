@@ -8,9 +8,10 @@
 import { createRequire } from 'node:module'
 import type * as promClient from 'prom-client'
 import type { Counter, Histogram, Registry } from 'prom-client'
-import type { MeasuredSources, Metrics, PolicyCount, ResolverState } from './metrics'
+import type { LookupSource, MeasuredSources, Metrics, PolicyCount, ResolverState } from './metrics'
 import { REASONS } from './reasons'
 import type { ReasonCode } from './reasons'
+import { TROUBLE_KINDS } from '../store/troubles'
 
 type PromClient = typeof promClient
 
@@ -38,6 +39,14 @@ export function findPromClient(): PromClient | undefined {
 const PREFIX = 'haraka_tls_policy_'
 const POLICIES = ['dane', 'sts', 'dane+sts', 'operator', 'none']
 const VERDICTS = ['verified', 'trusted', 'encrypted', 'cleartext', 'refused']
+const SOURCES: readonly LookupSource[] = [
+  'warm',
+  'cache',
+  'fetched',
+  'none',
+  'unknown',
+  'store-unread',
+]
 const STATES: readonly ResolverState[] = ['validating', 'blind', 'unreachable']
 const DECISION_BUCKETS = [0.0001, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 90]
 const SESSION_BUCKETS = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
@@ -114,6 +123,23 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
       for (const one of STATES) this.set({ state: one }, one === state ? 1 : 0)
     },
   })
+  const storeErrors = new client.Counter({
+    name: `${PREFIX}store_errors_total`,
+    help: 'Calls to the store that failed, by what was wrong.',
+    labelNames: ['kind'],
+    registers,
+  })
+  for (const kind of TROUBLE_KINDS) storeErrors.inc({ kind }, 0)
+  new client.Gauge({
+    name: `${PREFIX}store_trouble`,
+    help: 'What is wrong with the store: 1 for each kind that lasts.',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      const lasting = sources?.storeTroubles() ?? []
+      for (const kind of TROUBLE_KINDS) this.set({ kind }, lasting.includes(kind) ? 1 : 0)
+    },
+  })
   policyGauge(client, registers, {
     name: `${PREFIX}sts_policies`,
     help: 'MTA-STS policies in the store that hold now; counted every five minutes.',
@@ -148,6 +174,9 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
     policyFetched(cause, result, seconds) {
       fetches.inc({ cause, result: result === 'ok' ? 'ok' : knownReason(result) })
       observe(fetchSeconds, {}, seconds)
+    },
+    storeFailed(kind) {
+      storeErrors.inc({ kind: oneOf(TROUBLE_KINDS, kind) })
     },
     measure(measured) {
       sources = measured
@@ -203,7 +232,7 @@ interface ZeroCounters {
 /** A counter that begins with its first event hides that event from `increase()`. */
 function startAtZero({ decisions, refusals, lookups, problems, fetches }: ZeroCounters): void {
   for (const outcome of ['hosts', 'defer', 'bounce', 'failed']) decisions.inc({ outcome }, 0)
-  for (const source of ['warm', 'cache', 'fetched', 'none', 'unknown']) lookups.inc({ source }, 0)
+  for (const source of SOURCES) lookups.inc({ source }, 0)
   for (const [reason, { status }] of Object.entries(REASONS)) {
     if (status !== undefined) refusals.inc({ reason, mode: 'enforce' }, 0)
     if (!isStsProblem(reason)) continue

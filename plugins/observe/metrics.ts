@@ -6,16 +6,20 @@
  */
 import type { PlanOutcome } from '../delivery/types'
 import type { StsLookup, StsProblemReason } from '../mta-sts/types'
+import type { TroubleKind } from '../store'
 import type { LogFields } from './log-line'
 
 /** `failed`: the decision ended in an exception. */
 export type DecisionOutcome = PlanOutcome['kind'] | 'failed'
 
 /** `warm`: this worker knew without asking; otherwise as the lookup says itself. */
-export type LookupSource = 'warm' | 'cache' | 'fetched' | 'none' | 'unknown'
+export type LookupSource = 'warm' | 'cache' | 'fetched' | 'none' | 'unknown' | 'store-unread'
 
 /** `delivery`: a mail waits for it. */
 export type FetchCause = 'delivery' | 'refresh'
+
+/** What is wrong with the store, of a known few kinds. */
+export type { TroubleKind }
 
 export type ResolverState = 'validating' | 'blind' | 'unreachable'
 
@@ -35,12 +39,16 @@ export interface Metrics {
   preflightDone(secured: boolean, seconds: number): void
   policyLookedUp(source: LookupSource, problem: StsProblemReason | undefined): void
   policyFetched(cause: FetchCause, result: 'ok' | StsProblemReason, seconds: number): void
+  /** A call to the store that one of its troubles has cost. */
+  storeFailed(kind: TroubleKind): void
   /** What is measured when somebody asks, instead of being counted. */
   measure(sources: MeasuredSources): void
 }
 
 export interface MeasuredSources {
   readonly resolverState: () => ResolverState
+  /** What is wrong with the store now. */
+  readonly storeTroubles: () => readonly TroubleKind[]
   /** Must not reject; undefined while it is not known. */
   readonly policies: () => Promise<readonly PolicyCount[] | undefined>
 }
@@ -52,6 +60,7 @@ export const NO_METRICS: Metrics = {
   preflightDone: ignore,
   policyLookedUp: ignore,
   policyFetched: ignore,
+  storeFailed: ignore,
   measure: ignore,
 }
 

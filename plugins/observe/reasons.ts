@@ -219,6 +219,14 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     sender: 'Haraka tries again. mta_sts.txt_failure=continue delivers without a policy instead.',
     receiver: 'Mend the zone.',
   },
+  'sts-store-unread': {
+    meaning:
+      'The store, in which this machine or another may have put a policy, could not be read, and the TXT lookup or the fetch failed as well.',
+    rfc: 'RFC 8461 section 5.1',
+    status: '3.0',
+    sender: 'Mend the store: haraka-tls-policy doctor says what is wrong. Mail goes on by itself.',
+    receiver: 'Mend the _mta-sts record or the policy host, which failed as well.',
+  },
   'tls-switched-off': {
     meaning: 'The receiver demands TLS and outbound.ini says enable_tls=false.',
     rfc: 'RFC 7672 section 2.2',

@@ -1,29 +1,42 @@
 /** Makes the store that the settings ask for. It never fails: what cannot be had is replaced, with a warning. */
 import { lmdbStore } from './lmdb'
 import { memoryStore } from './memory'
-import { inWords } from './outcome'
+import { failed, inWords } from './outcome'
+import type { StoreTrouble } from './troubles'
 import type { Store, StoreSettings, StoreTools } from './types'
+import { withoutShared } from './unread'
 
 export async function createStore(settings: StoreSettings, tools: StoreTools): Promise<Store> {
   switch (settings.backend) {
     case 'memory':
       return memoryStore(tools)
     case 'lmdb':
-      return lmdbStore(settings.path, tools)
+      return lmdbStore(settings.path, tools, settings.fileCure)
     case 'redis': {
-      const local = lmdbStore(settings.path, tools)
+      const local = lmdbStore(settings.path, tools, settings.fileCure)
       try {
         // Loaded only where it is asked for: it takes longer than all the rest together.
         const { redisStore } = await import('./redis.js')
         return redisStore(settings, local, tools)
       } catch (error) {
-        tools.log.warn(
-          `Redis is not used, going on with this machine's own store: ${inWords(error)}`,
-        )
-        return local
+        const trouble: StoreTrouble = {
+          kind: 'redis-settings',
+          text: failed(
+            `Redis is not used (${inWords(error)}); going on with this machine's own store`,
+          ).detail,
+          cure: 'Correct redis.ini or [redis], and restart Haraka.',
+        }
+        tools.log.warn(`${trouble.text}. ${trouble.cure}`)
+        return {
+          ...withoutShared(local, 'Redis is not used', tools.now),
+          troubles: () => [trouble, ...local.troubles()],
+          examine: async () => [trouble, ...(await local.examine())],
+        }
       }
     }
   }
 }
 
+export { TROUBLE_KINDS } from './troubles'
+export type { StoreTrouble, TroubleKind } from './troubles'
 export type * from './types'

@@ -50,10 +50,22 @@ export type LmdbOpened =
     }
   | { readonly ok: false; readonly detail: string }
 
+const REPLACED = 'another worker has put a new file in its place'
 /** Octets of address space to begin with; LMDB grows it. */
 const MAP_SIZE = 16_777_216
 
+/** Workers that start together may each find a file to move aside: then the last one's is taken. */
+const TRIES = 3
+
 export function openLmdb(path: string): LmdbOpened {
+  let opened = openOnce(path)
+  for (let n = 1; n < TRIES && !opened.ok && opened.detail.includes(REPLACED); n++) {
+    opened = openOnce(path)
+  }
+  return opened
+}
+
+function openOnce(path: string): LmdbOpened {
   const judged = inode(path)
   try {
     const broken = whyBroken(path)
@@ -143,7 +155,7 @@ function openWith(descriptor: number, path: string, readOnly: boolean): LmdbFile
   if (inode(path) !== fstatSync(descriptor).ino) {
     // Whose lock is held must be known before anything is written past LMDB.
     void root.close().catch(() => undefined)
-    throw new Error('another worker has put a new file in its place')
+    throw new Error(REPLACED)
   }
   const isCut = watchSize(descriptor)
   return {

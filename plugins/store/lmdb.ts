@@ -6,13 +6,15 @@
  * memory for what is new, each with one warning; no call takes longer than its deadline. A change is seen by the other workers
  * within the polling interval.
  */
+import { statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { domainsOf, dueEntries, replan, takeEntries } from './lmdb-agenda'
 import { type LmdbFile, openLmdb } from './lmdb-file'
 import { NoRoom } from './lmdb-room'
 import { createSweep } from './lmdb-sweep'
 import { createWriter } from './lmdb-writer'
 import { memoryStore } from './memory'
-import { failed, inWords, stored, tell, within } from './outcome'
+import { DONE, failed, inWords, stored, tell, within } from './outcome'
 import {
   decodeRecord,
   encodeRecord,
@@ -23,7 +25,9 @@ import {
   readTime,
   whyUnstorable,
 } from './record'
+import { createTroubles, type TroubleKind, type Troubles } from './troubles'
 import type { ChangeListener, Store, Stored, StoreTools } from './types'
+import { withoutShared } from './unread'
 
 /** Milliseconds for one write: the lock may be with another worker, and the disk may be busy. */
 const DEADLINE = 2_000
@@ -35,6 +39,8 @@ const KEPT_CHANGES = 1_000
 const PAGE = 1_000
 /** Milliseconds without another try after a failed write; each is said on stderr by the library. */
 const REST = 60_000
+/** Milliseconds without a failed write after which the disk counts as having room again: a small write finds some sooner. */
+const RECOVERED = 10 * REST
 /** Octets of new pages that a write to one table takes at most: twice the way down, and the list of free pages. */
 const LITTLE = 65_536
 /**
@@ -44,29 +50,65 @@ const LITTLE = 65_536
 const FEW = 196_608
 /** And where it moves many entries; measured: 282 pages. */
 const MANY = 2_097_152
+/** No mail goes to a domain of this name (RFC 2606). */
+const TRIAL_NOTE = 'doctor.invalid trial'
 /** Octets of a key in LMDB are limited to 1978; a lease name is short. */
 const MAX_LEASE_NAME = 400
 
-/** @param path the file; its folder must exist */
-export function lmdbStore(path: string, tools: StoreTools): Store {
+/**
+ * @param path the file; its folder must exist
+ * @param cure what to do where it cannot be used
+ */
+export function lmdbStore(path: string, tools: StoreTools, cure = cureFor(path)): Store {
+  const troubles = createTroubles<FileTroubleKind>(tools.log)
   const opened = openLmdb(path)
   if (!opened.ok) {
-    tools.log.warn(`policies are kept in memory only, the store cannot be opened: ${opened.detail}`)
-    return memoryStore(tools)
+    const text = `policies are kept in memory only, the store cannot be opened: ${opened.detail}`
+    troubles.begin({ kind: 'file-closed', text, cure })
+    const memory = withTroubles(memoryStore(tools), troubles)
+    // What is in it may hold, and is not known; where there has never been one, there is nothing to know.
+    return mayExist(path) ? withoutShared(memory, 'its file cannot be read', tools.now) : memory
   }
   if (opened.movedAside !== undefined) {
     tools.log.warn(`the store was broken and is begun anew: ${opened.movedAside}`)
   }
   if (opened.unwritable !== undefined) {
-    tools.log.warn(
-      `the store can only be read, new policies are kept in memory: ${opened.unwritable}`,
-    )
+    const text = `the store can only be read, new policies are kept in memory: ${opened.unwritable}`
+    troubles.begin({ kind: 'file-read-only', text, cure })
   }
-  return storeOn(opened.file, tools)
+  return storeOn(opened.file, tools, troubles, cure)
 }
 
-function storeOn(file: LmdbFile, tools: StoreTools): Store {
-  const { log, now, ticks = () => performance.now() } = tools
+type FileTroubleKind = Extract<TroubleKind, `file-${string}`>
+
+function cureFor(path: string): string {
+  return `See that Haraka's user may write to ${dirname(path)}, and that its disk is not full.`
+}
+
+/** Whether there is a file, as far as anybody can tell. */
+function mayExist(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch {
+    return true
+  }
+}
+
+function withTroubles(store: Store, troubles: Troubles<FileTroubleKind>): Store {
+  return {
+    ...store,
+    troubles: () => troubles.lasting(),
+    examine: () => Promise.resolve(troubles.lasting()),
+  }
+}
+
+function storeOn(
+  file: LmdbFile,
+  tools: StoreTools,
+  troubles: Troubles<FileTroubleKind>,
+  cure: string,
+): Store {
+  const { now, ticks = () => performance.now(), count = () => undefined } = tools
   const writer = createWriter(file)
   const listeners = new Set<ChangeListener>()
   /** Takes what the file could not; it is asked first from then on. */
@@ -85,9 +127,11 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
     if (!toldOfCut) {
       toldOfCut = true
       overflowing = true
-      log.warn(
-        "the store's file was cut short while in use: policies are kept in memory until Haraka is restarted",
-      )
+      troubles.begin({
+        kind: 'file-cut',
+        text: "the store's file was cut short while in use: policies are kept in memory until Haraka is restarted",
+        cure: 'Find out what cut it, and restart Haraka.',
+      })
     }
     return 'the file was cut short'
   }
@@ -113,7 +157,11 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
         if (late) throw new Error('nobody waits for it any more')
         return act()
       }
-      return stored(await within(DEADLINE, writer.write(octets, inTime)))
+      const written = await within(DEADLINE, writer.write(octets, inTime))
+      if (now() - unwritable.since >= RECOVERED) {
+        troubles.over('file-full', 'the store takes writes again')
+      }
+      return stored(written)
     } catch (error) {
       late = true
       const why = inWords(error)
@@ -138,9 +186,11 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
     const written = await write(act, octets)
     if (written.ok) obsolete()
     if (written.ok || closed) return written
-    if (!overflowing) {
-      log.warn(`the store takes no writes, new policies are kept in memory: ${written.detail}`)
+    if (!overflowing || troubles.lasting().length === 0) {
+      const text = `the store takes no writes, new policies are kept in memory: ${written.detail}`
+      troubles.begin({ kind: 'file-full', text, cure })
     }
+    for (const { kind } of troubles.lasting()) count(kind)
     overflowing = true
     return instead()
   }
@@ -288,6 +338,15 @@ function storeOn(file: LmdbFile, tools: StoreTools): Store {
       listeners.add(listener)
       watcher.watch()
       return () => void listeners.delete(listener)
+    },
+    troubles: () => troubles.lasting(),
+    async examine() {
+      const written = await keep(
+        () => file.notes.putSync(TRIAL_NOTE, writeTimed('', 1, now())),
+        () => Promise.resolve(DONE),
+      )
+      void written
+      return troubles.lasting()
     },
     async close() {
       if (closed) return

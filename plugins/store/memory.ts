@@ -92,6 +92,8 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
+    troubles: () => [],
+    examine: () => Promise.resolve([]),
     close() {
       closed = true
       listeners.clear()

@@ -5,12 +5,18 @@
  * Promises: making them waits for nobody. What is lost is found again by itself, also at another address. After `leave`
  * nothing stays.
  */
-import { createCluster, ClientClosedError, ClientOfflineError } from 'redis'
+import {
+  createCluster,
+  ClientClosedError,
+  ClientOfflineError,
+  RootNodesUnavailableError,
+} from 'redis'
 import { inWords } from './outcome'
 import {
   type Client,
   COMMON,
   CONNECT,
+  introduce,
   keepLine,
   LAST_ATTEMPT,
   leaveClient,
@@ -20,6 +26,7 @@ import {
   RECONNECT,
   SILENCE,
   type Target,
+  tlsOptions,
 } from './redis-line'
 import {
   type Address,
@@ -28,6 +35,7 @@ import {
   REDIS_PORT,
   sentinels,
   settingText,
+  wantsTls,
 } from './redis-settings'
 
 /** The commands that the store uses; each names one key, or none. */
@@ -41,16 +49,22 @@ export interface Connection {
   ask<T>(call: (redis: Commands) => Promise<T>): Promise<T>
   /** @param onReady called with each new connection of its own, to any server that passes messages on */
   listen(onReady: (client: Client) => Promise<unknown>): void
+  /** Whether all servers that we know of are there. */
+  isWhole(): boolean
   leave(): void
 }
 
-/** @throws Error where node-redis refuses the settings */
-export function connectRedis(settings: RedisSettings): Connection {
+/**
+ * @param ca what `ca_file` holds
+ * @throws Error where the settings are none
+ */
+export function connectRedis(settings: RedisSettings, ca: string | undefined): Connection {
+  const tls = tlsTarget(settings, ca)
   const nodes = clusterNodes(settings)
   const watchers = sentinels(settings)
-  if (nodes.length > 0) return toCluster(nodes, login(settings))
-  if (watchers.length > 0) return toMaster(watchers, settings)
-  const target = oneServer(settings)
+  if (nodes.length > 0) return toCluster(nodes, { ...login(settings), ...tls })
+  if (watchers.length > 0) return toMaster(watchers, settings, tls)
+  const target = { ...oneServer(settings), ...tls }
   // It throws here, where it is still told, what it would throw at each attempt.
   makeClient(target)
   return overLines(() => target)
@@ -62,7 +76,20 @@ function login(settings: RedisSettings): Target {
   return {
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    tls: settingText(settings, 'tls') === 'true',
+  }
+}
+
+function tlsTarget(settings: RedisSettings, ca: string | undefined): Pick<Target, 'tls'> {
+  if (!wantsTls(settings)) return {}
+  if (ca === undefined && settingText(settings, 'ca_file') !== undefined) {
+    throw new Error('ca_file was not read')
+  }
+  const servername = settingText(settings, 'servername')
+  return {
+    tls: {
+      ...(ca === undefined ? {} : { ca }),
+      ...(servername === undefined ? {} : { servername }),
+    },
   }
 }
 
@@ -84,28 +111,36 @@ function oneServer(settings: RedisSettings): Target {
   }
 }
 
+/** Milliseconds between two looks whether a master is to be found where a replica was. */
+const REDIAL = 60_000
+
 /** @param check called now and then with the lines in use */
 function overLines(
   where: () => Target | Promise<Target>,
   check?: (lines: readonly Line[]) => Promise<void>,
 ): Connection {
   const main = keepLine({ where })
+  const ticks = () => performance.now()
+  let redialled = -Infinity
   const lines = [main]
   const watch = check && setInterval(() => void check(lines).catch(() => undefined), PING).unref()
   return {
     async ask(call) {
       await main.firstTry
       const client = main.client()
-      if (client === undefined) throw new Error(main.trouble() ?? 'no connection yet')
+      if (client === undefined) throw main.trouble() ?? new Error('no connection yet')
       try {
         return await call(client)
       } catch (err) {
-        // It has become a replica: the master is elsewhere.
-        if (/^READONLY/.test(inWords(err))) for (const line of lines) line.redial()
-        const trouble = main.trouble()
-        throw client.isReady || trouble === undefined ? err : new Error(trouble, { cause: err })
+        // It has become a replica: the master is elsewhere, perhaps under the same name.
+        if (/^READONLY/.test(inWords(err)) && ticks() - redialled >= REDIAL) {
+          redialled = ticks()
+          main.redial()
+        }
+        throw client.isReady ? err : (main.trouble() ?? err)
       }
     },
+    isWhole: () => main.client() !== undefined,
     listen: (onReady) => void lines.push(keepLine({ where, onReady })),
     leave() {
       clearInterval(watch)
@@ -121,13 +156,17 @@ const SENTINEL_TIME = 1_000
  * node-redis has a client for Sentinel, which asks them without a pause while the master is away, and retries a command for
  * as long as that lasts. This one asks them before each attempt to connect, and every ten seconds.
  */
-function toMaster(watchers: readonly Address[], settings: RedisSettings): Connection {
+function toMaster(
+  watchers: readonly Address[],
+  settings: RedisSettings,
+  tls: Pick<Target, 'tls'>,
+): Connection {
   const username = settingText(settings, 'sentinel_username')
   const password = settingText(settings, 'sentinel_password')
   const entrance: Target = {
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    tls: settingText(settings, 'tls') === 'true',
+    ...tls,
   }
   const name = settingText(settings, 'sentinel_name') ?? ''
   let known: Address | undefined
@@ -144,7 +183,7 @@ function toMaster(watchers: readonly Address[], settings: RedisSettings): Connec
   }
   const where = async (): Promise<Target> => {
     known = await find()
-    return { ...login(settings), ...database(settings), ...known }
+    return { ...login(settings), ...database(settings), ...tls, ...known }
   }
   return overLines(where, async (lines) => {
     const { host, port } = await find()
@@ -173,9 +212,10 @@ type Cluster = ReturnType<typeof makeCluster>
 
 /** Each command goes to the node of its key; changes are heard from any node. */
 function toCluster(roots: readonly Address[], entrance: Target): Connection {
-  let trouble: string | undefined
+  let trouble: unknown
   const hear = (err: unknown): void => {
-    trouble = inWords(err)
+    // That none of them could be used is said when each has said why.
+    if (!(err instanceof RootNodesUnavailableError) || trouble === undefined) trouble = err
   }
   let left = false
   let timer: NodeJS.Timeout | undefined
@@ -230,10 +270,14 @@ function toCluster(roots: readonly Address[], entrance: Target): Connection {
       try {
         return await call(cluster)
       } catch (err) {
-        const offline = err instanceof ClientOfflineError || err instanceof ClientClosedError
-        throw offline && trouble !== undefined ? new Error(trouble, { cause: err }) : err
+        const offline =
+          err instanceof ClientOfflineError ||
+          err instanceof ClientClosedError ||
+          err instanceof RootNodesUnavailableError
+        throw offline ? (trouble ?? err) : err
       }
     },
+    isWhole: () => nodeClients(cluster).every(({ isReady }) => isReady),
     listen(onReady) {
       listener = keepLine({ where: next, onReady })
     },
@@ -254,7 +298,9 @@ function makeCluster(
 ) {
   const cluster = createCluster({
     // Of a root node only the way to the others is asked, and that in time.
-    rootNodes: roots.map(({ host, port }) => ({ socket: { host, port, socketTimeout: CONNECT } })),
+    rootNodes: roots.map(({ host, port }) => ({
+      socket: { host, port, socketTimeout: CONNECT },
+    })),
     defaults: {
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
@@ -262,7 +308,7 @@ function makeCluster(
         connectTimeout: CONNECT,
         socketTimeout: SILENCE,
         reconnectStrategy: () => RECONNECT,
-        ...(tls === true ? { tls } : {}),
+        ...tlsOptions(tls),
       },
       disableOfflineQueue: COMMON.disableOfflineQueue,
       commandsQueueMaxLength: COMMON.commandsQueueMaxLength,
@@ -276,6 +322,10 @@ function makeCluster(
   cluster.on('node-error', hear)
   cluster.on('node-connect', () => {
     for (const client of nodeClients(cluster)) client.unref()
+  })
+  cluster.on('node-ready', ({ host, port }) => {
+    const found = cluster.nodeByAddress.get(`${host}:${port}`)?.client
+    if (found !== undefined) introduce(found)
   })
   return cluster
 }

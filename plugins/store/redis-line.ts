@@ -4,8 +4,8 @@
  * Promises: nothing here throws later than at its making, waits for Redis, leaves an error unheard or keeps a process alive;
  * after `leave` nothing is dialled, and what is left of an attempt ends in a second.
  */
+import { hostname } from 'node:os'
 import { createClient, type RedisClientType } from 'redis'
-import { inWords } from './outcome'
 
 /** Milliseconds between two attempts to connect, and for one attempt. */
 export const RECONNECT = 1_000
@@ -17,13 +17,21 @@ export const SILENCE = 30_000
 type Anything = Record<string, never>
 export type Client = RedisClientType<Anything, Anything, Anything, 2>
 
+export interface TlsTarget {
+  /** PEM roots; left out: Node's. */
+  readonly ca?: string
+  /** The name in the certificate; left out: the host's. */
+  readonly servername?: string
+}
+
 /** Where a server is, and how to enter. */
 export interface Target {
   readonly url?: string
   readonly path?: string
   readonly host?: string
   readonly port?: number
-  readonly tls?: boolean
+  /** Left out: no TLS. */
+  readonly tls?: TlsTarget
   readonly username?: string
   readonly password?: string
   readonly database?: number
@@ -35,8 +43,8 @@ export interface Line {
   /** The client, as long as there is a connection. */
   client(): Client | undefined
   /** Why there was none of late. */
-  trouble(): string | undefined
-  /** Lets go of the connection for another: the server is no longer the one. */
+  trouble(): unknown
+  /** Takes another connection in the place of this one, as soon as it is there: the server is no longer the one. */
   redial(): void
   leave(): void
 }
@@ -50,20 +58,31 @@ export interface LineOptions {
 
 export function keepLine({ where, onReady }: LineOptions): Line {
   let current: Client | undefined
+  /** Dialled to take its place. */
+  let next: Client | undefined
+  let dialling = false
   let timer: NodeJS.Timeout | undefined
-  let trouble: string | undefined
+  let trouble: unknown
   let left = false
   let firstIsOver: () => void = () => undefined
   const firstTry = new Promise<void>((resolve) => (firstIsOver = resolve))
 
   const again = (err: unknown): void => {
-    trouble = inWords(err)
+    trouble = err
     firstIsOver()
     if (!left) timer = setTimeout(() => void dial(), RECONNECT).unref()
   }
   const lost = (client: Client, err: unknown): void => {
-    trouble = inWords(err)
-    if (current !== client || client.isOpen) return
+    trouble = err
+    if (client.isOpen || (client !== next && client !== current)) return
+    if (client === current && next !== undefined) {
+      current = next
+      next = undefined
+      return
+    }
+    // The other server cannot be had, and this one is no longer the one.
+    if (client === next && current !== undefined) leaveClient(current)
+    next = undefined
     current = undefined
     again(err)
   }
@@ -73,10 +92,19 @@ export function keepLine({ where, onReady }: LineOptions): Line {
       if (left) return
       const client = makeClient(target)
       client.unref()
-      current = client
+      if (current === undefined) current = client
+      else next = client
       client.on('error', (err: unknown) => lost(client, err))
       client.once('ready', () => {
         firstIsOver()
+        if (next === client) {
+          const before = current
+          current = client
+          next = undefined
+          // Calls under way over it may still be answered.
+          setTimeout(() => before && leaveClient(before), LAST_ATTEMPT)
+        }
+        introduce(client)
         onReady?.(client).catch(() => undefined)
       })
       client.connect().catch((err: unknown) => lost(client, err))
@@ -95,24 +123,31 @@ export function keepLine({ where, onReady }: LineOptions): Line {
     client: () => (current?.isReady ? current : undefined),
     trouble: () => trouble,
     redial() {
-      if (left || !current?.isReady) return
-      leaveClient(current)
-      current = undefined
-      void dial()
+      if (left || dialling || next !== undefined || !current?.isReady) return
+      dialling = true
+      void dial().finally(() => (dialling = false))
     },
     leave() {
       left = true
       firstIsOver()
       clearInterval(beat)
       clearTimeout(timer)
-      if (current !== undefined) leaveClient(current)
+      for (const client of [current, next]) if (client !== undefined) leaveClient(client)
     },
   }
 }
 
+/** Says who we are, for CLIENT LIST. A Redis that does not let us serves us all the same. */
+export function introduce(client: Pick<Client, 'sendCommand'>): void {
+  client.sendCommand(['CLIENT', 'SETNAME', CLIENT_NAME]).catch(() => undefined)
+}
+
+/** Redis takes no blanks and no control characters in it. */
+const CLIENT_NAME = `haraka-tls-policy@${hostname().replace(/[^\w.-]/g, '_')}`.slice(0, 100)
+
 /** @throws Error where node-redis refuses the settings */
 export function makeClient(
-  { url, path, host, port, tls = false, username, password, database }: Target,
+  { url, path, host, port, tls, username, password, database }: Target,
   timing = { connectTimeout: CONNECT, socketTimeout: SILENCE },
 ): Client {
   const socket = { ...timing, reconnectStrategy: false as const }
@@ -125,13 +160,13 @@ export function makeClient(
     socket:
       path !== undefined
         ? { ...socket, path, tls: false }
-        : url !== undefined
-          ? socket
-          : tls
-            ? { ...socket, ...address, tls: true }
-            : { ...socket, ...address },
+        : { ...socket, ...(url === undefined ? address : {}), ...tlsOptions(tls) },
     ...COMMON,
   })
+}
+
+export function tlsOptions(tls: TlsTarget | undefined): { tls?: true } & TlsTarget {
+  return tls === undefined ? {} : { tls: true, ...tls }
 }
 
 export const COMMON = {

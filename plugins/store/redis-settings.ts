@@ -16,15 +16,36 @@ const SENTINEL_PORT = 26379
 /** What names one server; some of it is what other plugins' redis.ini calls it. */
 const ONE_SERVER = ['host', 'ip', 'port', 'socket', 'path', 'url'] as const
 const DATABASE = ['database', 'db', 'dbid'] as const
-const LOGIN = ['username', 'user', 'password', 'pass', 'tls'] as const
+const LOGIN = ['username', 'user', 'password', 'pass'] as const
+const TLS = ['tls', 'ca_file', 'servername'] as const
 const SENTINEL = ['sentinels', 'sentinel_name', 'sentinel_username', 'sentinel_password'] as const
 export const REDIS_KEYS: readonly string[] = [
   ...ONE_SERVER,
   ...LOGIN,
+  ...TLS,
   ...DATABASE,
   'cluster',
   ...SENTINEL,
 ]
+
+/** @returns undefined for a text that is neither */
+export function readBoolean(text: string): boolean | undefined {
+  if (/^(true|yes|on|enabled|ok|1)$/i.test(text)) return true
+  return /^(false|no|off|disabled|0)$/i.test(text) ? false : undefined
+}
+
+/** Whether all that goes to Redis goes over TLS. @throws Error for what is neither yes nor no: no password goes out on a guess */
+export function wantsTls(settings: RedisSettings): boolean {
+  if (wantsTlsByUrl(settings)) return true
+  const text = settingText(settings, 'tls')
+  const wanted = text === undefined ? false : readBoolean(text)
+  if (wanted === undefined) throw new Error(`tls=${String(text)} is neither true nor false`)
+  return wanted
+}
+
+function wantsTlsByUrl(settings: RedisSettings): boolean {
+  return /^rediss:/i.test(settingText(settings, 'url') ?? '')
+}
 
 /** @returns the setting as text; undefined where it is empty or not set */
 export function settingText(settings: RedisSettings, ...names: string[]): string | undefined {
@@ -51,13 +72,13 @@ function inUse(settings: RedisSettings, key: string, port: number): readonly Add
   return found
 }
 
+type Wrong = (key: string, value: string, allowed: string) => void
+
 /** @param wrong is told each mistake: the key, its value, and what is allowed there */
-export function findRedisMistakes(
-  settings: RedisSettings,
-  wrong: (key: string, value: string, allowed: string) => void,
-): void {
+export function findRedisMistakes(settings: RedisSettings, wrong: Wrong): void {
   const text = (key: string): string => settingText(settings, key) ?? ''
   const set = (keys: readonly string[]): readonly string[] => keys.filter((key) => text(key) !== '')
+  findWrongValues(settings, wrong)
   for (const key of ['cluster', 'sentinels']) {
     if (text(key) !== '' && addresses(text(key), REDIS_PORT) === undefined) {
       wrong(key, text(key), 'host:port, comma separated,')
@@ -79,6 +100,52 @@ export function findRedisMistakes(
     }
   } else {
     for (const key of set(SENTINEL)) wrong(key, shown(key, text(key)), 'nothing without sentinels')
+  }
+}
+
+/** What is wrong with a single setting, whatever stands beside it. */
+function findWrongValues(settings: RedisSettings, wrong: Wrong): void {
+  const check = (keys: readonly string[], isRight: (text: string) => boolean, allowed: string) => {
+    for (const key of keys) {
+      const text = settingText(settings, key)
+      if (text !== undefined && !isRight(text)) wrong(key, shown(key, text), allowed)
+    }
+  }
+  check(['tls'], (text) => readBoolean(text) !== undefined, 'true or false')
+  check(['port'], isPort, 'a whole number from 1 to 65535')
+  check(DATABASE, (text) => /^\d{1,9}$/.test(text), 'a whole number')
+  check(['servername'], (text) => /^[\w.-]{1,253}$/.test(text), 'a host name')
+  check(
+    ['url'],
+    (text) => /^rediss?:\/\/\S+$/i.test(text) && URL.canParse(text),
+    'redis://… or rediss://…',
+  )
+}
+
+function isPort(text: string): boolean {
+  return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65_535
+}
+
+/**
+ * What [redis] and redis.ini together get wrong, and [redis] alone does not.
+ * @param own [redis], whose mistakes have been told
+ * @param redisIni what it is laid over
+ */
+export function findMergedMistakes(
+  own: RedisSettings,
+  redisIni: RedisSettings,
+  wrong: (file: 'redis.ini' | 'tls-policy.ini', ...mistake: Parameters<Wrong>) => void,
+): void {
+  const inherited = Object.entries(redisIni).filter(([key]) => own[key] === undefined)
+  findWrongValues(Object.fromEntries(inherited), (...mistake) => wrong('redis.ini', ...mistake))
+  const merged = { ...redisIni, ...own }
+  const tls = settingText(merged, 'tls')
+  const isTls = (tls !== undefined && readBoolean(tls) !== false) || wantsTlsByUrl(merged)
+  if (isTls) return
+  for (const key of ['ca_file', 'servername']) {
+    const text = settingText(merged, key)
+    const file = own[key] === undefined ? 'redis.ini' : 'tls-policy.ini'
+    if (text !== undefined) wrong(file, key, text, 'nothing without tls=true')
   }
 }
 

@@ -2,13 +2,17 @@
  * The store of a cluster: Redis, over a local store that knows what this machine has seen.
  *
  * Promises: Redis may be down at start or die later; calls then end within the deadline, go on with the local store, and
- * nobody waits, exits or hangs. What Redis lost, the machines that know it put back; what was purged stays purged.
- * Every key has a lifetime, the configured prefix, and a hash tag by domain. What is read is bounded and validated.
+ * nobody waits, exits or hangs. An error that Redis answers with costs that one call, and reads go on. A policy that may be in
+ * Redis, while Redis cannot be read, is not known, which is not none. What Redis lost, the machines that know it put back; what
+ * was purged stays purged. Every key has a lifetime, the configured prefix, and a hash tag by domain. What is read is bounded
+ * and validated.
  */
-import { ErrorReply } from 'redis'
-import { createBreaker } from './breaker'
-import { DONE, failed, stored, tell } from './outcome'
+import { setTimeout as pause } from 'node:timers/promises'
+import { createBreaker, Down } from './breaker'
+import { DONE, failed, inWords, stored, tell } from './outcome'
 import { type Commands, connectRedis } from './redis-connect'
+import { isAnswer, type RedisTroubleKind, saying, troubleKind, troubleOf } from './redis-errors'
+import { examine, type Examined } from './redis-exam'
 import {
   decodeRecord,
   encodeRecord,
@@ -22,6 +26,8 @@ import {
   readTime,
   whyUnstorable,
 } from './record'
+import { ACQUIRE, RELEASE, SET_AND_TELL, TAKE_DUE } from './redis-scripts'
+import { createTroubles } from './troubles'
 import type {
   ChangeListener,
   DomainPage,
@@ -31,6 +37,7 @@ import type {
   StoreSettings,
   StoreTools,
 } from './types'
+import { holds } from './unread'
 
 /** Milliseconds for one command, and for the few that may return much. */
 const DEADLINE = 250
@@ -38,29 +45,19 @@ const LIST_DEADLINE = 5_000
 /** Milliseconds for which the mark of the last use is kept: the 180 days of the refresh and some. */
 const KEEP_USED = 17_280_000_000
 const PURGED = /^purged ([0-9]{1,15})$/
-/** Takes a lease that is free, or the owner's already. */
-const ACQUIRE = `local holder = redis.call('get', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1`
-/** Deletes a lease if it is still the owner's. */
-const RELEASE = `if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0`
-
-/**
- * Sets a policy, or the mark that it was purged, and tells; one step, so that nobody who is told can still find the old one,
- * also in a Cluster, where the message may go by another node.
- */
-const SET_AND_TELL = `redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('publish', ARGV[3], ARGV[4]) return 1`
-
-/** Takes what is due off the agenda, by planning it for later; one step for all workers of the cluster. */
-const TAKE_DUE = `local due = redis.call('zrangebyscore', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[4])
-for _, domain in ipairs(redis.call('zrangebyscore', KEYS[1], '(' .. ARGV[2], '+inf', 'LIMIT', 0, ARGV[4])) do due[#due + 1] = domain end
-for _, domain in ipairs(due) do redis.call('zadd', KEYS[1], ARGV[3], domain) end
-return due`
 /** Domains in a page of the list. */
 const PAGE = 1_000
 /** How a page of the list is called: where it is from, and the cursor there. */
 const PAGE_NAME = /^(remote|local) (.*)$/
+
+/** Milliseconds between two looks at whether Redis does all that it should. */
+const PROBE = 10_000
+/** The troubles that the breaker tells of. */
+const UNREACHABLE: readonly RedisTroubleKind[] = ['redis-unreachable', 'redis-untrusted']
+
+type Answered<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly kind: RedisTroubleKind; readonly detail: string }
 
 /** What Redis holds for a domain. */
 type Remote =
@@ -72,9 +69,9 @@ type Remote =
  * @param local the store of this machine; it is closed with this one
  */
 export function redisStore(
-  { prefix, redis }: Pick<StoreSettings, 'prefix' | 'redis'>,
+  { prefix, redis, redisCa }: Pick<StoreSettings, 'prefix' | 'redis' | 'redisCa'>,
   local: Store,
-  { log, now }: StoreTools,
+  { log, now, count = () => undefined, probeMs = PROBE }: StoreTools,
 ): Store {
   const listeners = new Set<ChangeListener>()
   const channel = `${prefix}:changed`
@@ -82,30 +79,94 @@ export function redisStore(
   const key = (domain: string, kind: string): string => `${prefix}:{${domain}}:${kind}`
   let closed = false
 
+  const troubles = createTroubles<RedisTroubleKind>(log)
   const breaker = createBreaker({
-    name: 'Redis',
-    meanwhile: 'going on with what this machine knows',
-    log,
     now,
-    // A key of another type is somebody else's mistake; every other error says that Redis cannot serve us now.
-    isAnswer: (error) => error instanceof ErrorReply && /\bWRONGTYPE\b/.test(error.message),
+    isAnswer,
+    isWhole: () => connection.isWhole(),
+    onDown: (error) => {
+      const kind = troubleKind(error)
+      troubles.begin(troubleOf(kind, inWords(error), 'going on with what this machine knows'))
+    },
+    onBack: () => {
+      for (const kind of UNREACHABLE) troubles.over(kind, 'Redis is back')
+    },
   })
-  const connection = connectRedis(redis)
-  // Messages that were missed while the connection was away cannot be asked for again: then anything may have changed.
+  const connection = connectRedis(redis, redisCa)
+
+  /** Also what kind of trouble it was. */
+  const askOpenly = async <T>(
+    call: (redis: Commands) => Promise<T>,
+    ms = DEADLINE,
+  ): Promise<Answered<T>> => {
+    try {
+      return { ok: true, value: await breaker.run(ms, () => connection.ask(call)) }
+    } catch (error) {
+      const kind = error instanceof Down ? 'redis-unreachable' : troubleKind(error)
+      count(kind)
+      const { detail } = failed(inWords(error))
+      return { ok: false, kind, detail }
+    }
+  }
+  const ask = async <T>(
+    call: (redis: Commands) => Promise<T>,
+    ms = DEADLINE,
+  ): Promise<Stored<T>> => {
+    const answered = await askOpenly(call, ms)
+    if (answered.ok) return answered
+    const { kind, detail } = answered
+    if (!UNREACHABLE.includes(kind) && !closed) {
+      troubles.begin(
+        troubleOf(kind, detail, 'what it still does is used, and this machine keeps the rest'),
+      )
+    }
+    // Without Redis' own words, which may name its address: it becomes a part of what a sender reads.
+    return failed(saying(kind))
+  }
+
+  const hear = (domain: string): void => {
+    if (isDomain(domain)) tell(listeners, domain)
+  }
   connection.listen(async (client) => {
-    await client.subscribe(channel, (domain) => {
-      if (isDomain(domain)) tell(listeners, domain)
-    })
-    tell(listeners, undefined)
+    while (!closed && client.isReady) {
+      try {
+        await client.subscribe(channel, hear)
+        troubles.over('redis-deaf', 'changes by other machines are heard of at once again')
+        // Messages that were missed while the connection was away cannot be asked for again: then anything may have changed.
+        tell(listeners, undefined)
+        return
+      } catch (error) {
+        // A right that is missing may be granted; a connection that is lost is dialled anew elsewhere.
+        if (isAnswer(error)) troubles.begin(troubleOf('redis-deaf', inWords(error)))
+        await pause(probeMs, undefined, { ref: false })
+      }
+    }
   })
 
-  const ask = <T>(call: (redis: Commands) => Promise<T>, ms = DEADLINE): Promise<Stored<T>> =>
-    breaker.run(ms, () => connection.ask(call))
   const setAndTell = (redis: Commands, domain: string, text: string, ttl: number) =>
     redis.eval(SET_AND_TELL, {
       keys: [key(domain, 'policy')],
       arguments: [text, String(Math.max(1, Math.round(ttl))), channel, domain],
     })
+
+  /** Tries all that the store needs; what is found wrong begins, and what is found well is over. */
+  const look = async (): Promise<Examined> => {
+    const examined = await examine({ ask: askOpenly, prefix, channel })
+    if (closed) return examined
+    for (const trouble of examined) {
+      if (!UNREACHABLE.includes(trouble.kind)) troubles.begin(trouble)
+    }
+    for (const { kind } of troubles.lasting()) {
+      const lasts = UNREACHABLE.includes(kind) || kind === 'redis-deaf'
+      const isFound = examined.some((trouble) => trouble.kind === kind)
+      if (!lasts && !isFound && !isDown(examined))
+        troubles.over(kind, `it is over: ${saying(kind)}`)
+    }
+    return examined
+  }
+  void look()
+  // An outage is noticed, and its end, whether or not there is mail.
+  const watch = setInterval(() => void look(), probeMs).unref()
 
   const getRemote = async (domain: string): Promise<Stored<Remote>> => {
     // GETRANGE and not GET: a value of half a gigabyte is not even received.
@@ -173,8 +234,10 @@ export function redisStore(
     async getPolicy(domain, { passing = false } = {}) {
       if (!isDomain(domain)) return failed('not a domain')
       const [remote, own] = await Promise.all([getRemote(domain), local.getPolicy(domain)])
+      // A policy that another machine has put into Redis, or a later one, may be there.
+      if (!remote.ok) return own.ok && holds(own.value, now()) ? own : remote
       // Redis may have lost what this machine cannot read just now: that is not known to be no policy.
-      if (!remote.ok || (remote.value.kind === 'none' && !own.ok)) return own
+      if (remote.value.kind === 'none' && !own.ok) return own
       return stored(reconcile(domain, remote.value, own.ok ? own.value : undefined, passing))
     },
     async setPolicy(record) {
@@ -191,7 +254,9 @@ export function redisStore(
           redis.zRem(index, domain),
         ]),
       )
-      return either(await Promise.all([purged, local.deletePolicy(domain)]))
+      const [remote, own] = await Promise.all([purged, local.deletePolicy(domain)])
+      // What Redis keeps would come back from there.
+      return remote.ok ? own : failed(remote.detail)
     },
     async listDomains(after = 'remote 0') {
       const [, place, cursor = ''] = PAGE_NAME.exec(after) ?? []
@@ -299,15 +364,25 @@ export function redisStore(
         stop()
       }
     },
+    troubles: () => [...troubles.lasting(), ...local.troubles()],
+    async examine() {
+      const [examined, own] = await Promise.all([look(), local.examine()])
+      return [...examined, ...own]
+    },
     async close() {
       if (closed) return
       closed = true
+      clearInterval(watch)
       listeners.clear()
       connection.leave()
       await local.close()
     },
   }
   return store
+}
+
+function isDown(examined: Examined): boolean {
+  return examined.some(({ kind }) => UNREACHABLE.includes(kind))
 }
 
 function px(ms: number): { expiration: { type: 'PX'; value: number } } {

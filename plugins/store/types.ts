@@ -8,6 +8,8 @@
  * kept as served, so that nobody trusts a parsed form that others could have written.
  */
 
+import type { StoreTrouble, TroubleKind } from './troubles'
+
 /** How a call ended. After `ok: false` the caller goes on with what it knows itself. */
 export type Stored<T> =
   | { readonly ok: true; readonly value: T }
@@ -53,7 +55,8 @@ export type ChangeListener = (domain: string | undefined) => void
 
 export interface Store {
   /**
-   * The record of a domain; it may have expired.
+   * The record of a domain; it may have expired. `ok` without a record means that there is none, for anybody who shares the store;
+   * where a part of the store could not be read in which there may be one, the call fails.
    * @param options.passing for a count: with Redis, this machine takes no copy of what it did not have
    */
   getPolicy(
@@ -108,6 +111,11 @@ export interface Store {
    */
   onChange(listener: ChangeListener): () => void
 
+  /** What is wrong with it now. */
+  troubles(): readonly StoreTrouble[]
+  /** The same, after a trial of all that it needs: rights, room, a connection. */
+  examine(): Promise<readonly StoreTrouble[]>
+
   /** Lets go of files and connections; later calls end with `ok: false`. */
   close(): Promise<void>
 }
@@ -125,6 +133,10 @@ export interface StoreTools {
   readonly now: () => number
   /** Milliseconds of a clock that nobody sets; default performance.now. */
   readonly ticks?: () => number
+  /** Told of each call that a trouble has cost. */
+  readonly count?: (kind: TroubleKind) => void
+  /** Milliseconds between two looks at whether Redis does all that it should; default 10 s. */
+  readonly probeMs?: number
 }
 
 export interface StoreSettings {
@@ -133,6 +145,10 @@ export interface StoreSettings {
   readonly path: string
   /** Before every key in Redis. */
   readonly prefix: string
+  /** What to do where the file cannot be used; default: a sentence that suits everybody. */
+  readonly fileCure?: string
   /** [redis] of tls-policy.ini over redis.ini; see redis-settings.ts. */
   readonly redis: Readonly<Record<string, string | number | boolean>>
+  /** PEM roots for Redis' certificate, what `ca_file` there holds. */
+  readonly redisCa?: string
 }

@@ -18,6 +18,7 @@ async function metricsInCode(): Promise<ReadonlyMap<string, Known>> {
   const metrics = prometheusMetrics(client, 0)
   metrics.measure({
     resolverState: () => 'validating',
+    storeTroubles: () => ['redis-full'],
     policies: () => Promise.resolve([{ mode: 'enforce', held: 1, expiring: 1 }]),
   })
   metrics.decided('hosts', 1)
@@ -25,6 +26,7 @@ async function metricsInCode(): Promise<ReadonlyMap<string, Known>> {
   metrics.preflightDone(true, 1)
   metrics.policyLookedUp('warm', 'sts-txt-invalid')
   metrics.policyFetched('refresh', 'ok', 1)
+  metrics.storeFailed('redis-full')
   const snapshot = (await metrics.snapshot()) as unknown as readonly {
     readonly name: string
     readonly type: string

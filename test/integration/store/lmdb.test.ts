@@ -430,7 +430,7 @@ describe('store in LMDB', () => {
         await value(store.setPolicy(record({ domain: 'new.test' })))
         assert.deepEqual(await value(store.getPolicy('new.test')), record({ domain: 'new.test' }))
         assert.deepEqual((await value(store.listDomains())).domains, ['new.test'])
-        assert.deepEqual(log.lines, ["warn the store's file was cut short while in use: policies are kept in memory until Haraka is restarted"])
+        assert.deepEqual(log.lines, ["warn the store's file was cut short while in use: policies are kept in memory until Haraka is restarted. Find out what cut it, and restart Haraka."])
       })
     }) // prettier-ignore
     it('SC-16 an empty file is a new one', async () => {

@@ -112,7 +112,8 @@ describe('store in a Redis Cluster', () => {
       }
       const parts: string[][] = []
       for (const node of masters()) {
-        const keys = (await node.command('KEYS', 'tlspolicy:{*')) as string[]
+        const all = (await node.command('KEYS', 'tlspolicy:{*')) as string[]
+        const keys = all.filter((key) => !key.includes('{doctor.invalid}'))
         parts.push([...new Set(keys.map((key) => /\{(.*)\}/.exec(key)?.[1] ?? ''))])
         assert.equal(keys.length, 3 * (parts.at(-1)?.length ?? 0))
         assert.ok(keys.length > 0)

@@ -1,5 +1,5 @@
 /** A real Redis, empty at start, that keeps nothing on disk. */
-import { Daemon } from './daemon'
+import { Daemon, run } from './daemon'
 
 export interface RedisSettings {
   /** Default 127.0.0.1. */
@@ -8,6 +8,8 @@ export interface RedisSettings {
   readonly port?: number
   /** Default none. */
   readonly password?: string
+  /** More of redis-server's. */
+  readonly options?: readonly string[]
 }
 
 export class Redis {
@@ -36,6 +38,7 @@ export class Redis {
       '--appendonly',
       'no',
       ...(this.settings.password === undefined ? [] : ['--requirepass', this.settings.password]),
+      ...(this.settings.options ?? []),
     ]
     this.#daemon = new Daemon({ name: 'redis', program: 'redis-server', args })
     await this.#daemon.waitForLine('Redis to serve', /Ready to accept connections/)
@@ -48,6 +51,13 @@ export class Redis {
 
   resume(): void {
     this.#daemon?.signal('SIGCONT')
+  }
+
+  /** Asks it with redis-cli. */
+  async command(...words: readonly string[]): Promise<string> {
+    const { password } = this.settings
+    const login = password === undefined ? [] : ['-a', password, '--no-auth-warning']
+    return run('redis-cli', ['-h', this.address, '-p', `${this.port}`, ...login, ...words])
   }
 
   async stop(): Promise<void> {

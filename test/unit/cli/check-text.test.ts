@@ -62,6 +62,7 @@ const report: CheckReport = {
       expiresAt: '2026-11-27T12:00:00.000Z',
       nextRefresh: '2026-11-21T12:00:00.000Z',
     },
+    store: null,
     problem: { reason: 'sts-txt-lookup-failed', detail: 'TXT failed' },
   },
   hosts: [

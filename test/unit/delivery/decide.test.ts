@@ -267,6 +267,45 @@ describe('decide: what the operator says', () => {
     assert.equal(word(only(withDane, strict).requirement), 'dane')
   })
 
+  it('XC-11 a store that could not be read, and a TXT lookup or fetch that failed: mail waits, whatever txt_failure says', () => {
+    const sts = {
+      kind: 'store-unread',
+      store: 'Redis is not reachable',
+      problem: { reason: 'sts-txt-lookup-failed', detail: 'SERVFAIL' },
+    } as const
+    const reason = (from: Facts, under = rules()) => word(only(from, under).requirement)
+    const expected: readonly (readonly [string, string])[] = [
+      [reason(facts({ sts })), 'sts-store-unread'],
+      [reason(facts({ sts }), rules({ txtFailure: 'defer' })), 'sts-store-unread'],
+      [reason(facts({ sts }), rules({ destination: 'encrypt' })), 'sts-store-unread'],
+      [reason(facts({ sts, hosts: [host({ tlsa: tlsa.unusable })] })), 'sts-store-unread'],
+      [reason(facts({ sts, hosts: [host({ tlsa: tlsa.usable })] })), 'dane'],
+      [
+        reason(facts({ sts, mx: insecureMx, hosts: [host({ tlsa: tlsa.usable })] })),
+        'sts-store-unread',
+      ],
+    ]
+    for (const [found, wanted] of expected) assert.equal(found, wanted)
+    const [planned] = plannedHosts(facts({ sts }))
+    assert.ok(planned?.requirement.level === 'refuse')
+    assert.match(
+      planned.requirement.detail,
+      /could not be read \(Redis is not reachable\): SERVFAIL/,
+    )
+  })
+
+  it('XC-11 and no denial that may be forged sends such mail back', () => {
+    const sts = {
+      kind: 'store-unread',
+      store: 'Redis is full',
+      problem: { reason: 'sts-txt-lookup-failed', detail: 'SERVFAIL' },
+    } as const
+    const mx = { kind: 'implicit', security: 'insecure' } as const
+    const hosts = [host({ addresses: { kind: 'none' } })]
+    const { outcome } = decide(facts({ sts, mx, hosts }), rules(), () => 0)
+    assert.equal(outcome.kind, 'hosts')
+  })
+
   it('encrypt is a floor: it raises, and never lowers', () => {
     const encrypt = rules({ destination: 'encrypt' })
     assert.equal(word(only(facts(), encrypt).requirement), 'encrypt')

@@ -195,7 +195,9 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       const own = stsWorld({ wrap: brokenStore })
       own.serve({ problem: 'sts-policy-fetch-error' })
       for (let n = 0; n < 4; n++) {
-        assertNone(await own.policies.lookup(D), 'sts-policy-fetch-error')
+        const lookup = await own.policies.lookup(D)
+        assert.ok(lookup.kind === 'store-unread')
+        assert.equal(lookup.problem.reason, 'sts-policy-fetch-error')
         own.advance(MINUTE)
       }
       assert.equal(own.fetches(), 1)
@@ -367,6 +369,7 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       const caller = new AbortController()
       world.resolver.set('_mta-sts.rcpt.test', 'TXT', hang)
       const cold = world.policies.lookup(D, { signal: caller.signal })
+      await until(() => world.resolver.asked(TXT, 'TXT') > 0)
       caller.abort()
       assert.equal((await cold).kind, 'unknown')
       await world.policies.close()
@@ -618,8 +621,89 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       own.publish('failing')
       assert.equal((await own.policies.lookup(D)).kind, 'unknown')
       broken = true
-      assert.equal((await own.policies.lookup(D)).kind, 'unknown')
+      assert.equal((await own.policies.lookup(D)).kind, 'store-unread')
       await own.policies.close()
+    })
+    describe('XC-11 one that cannot be read is not one without a policy', () => {
+      type Txt = string | readonly string[]
+      const records: readonly (readonly [string, Txt])[] = [
+        ['a TXT record', '1'],
+        ['no TXT record', 'gone'],
+        ['a malformed TXT record', ['v=STSv1; junk']],
+        ['a TXT lookup that fails', 'failing'],
+      ]
+      const fetches = ['a fetch that succeeds', 'a fetch that fails'] as const
+      /** What follows, by store, TXT record and fetch. */
+      const expected = (store: string, txt: string, fetch: string): string => {
+        if (store === 'a policy') return 'policy'
+        const unread = store === 'unread'
+        if (txt === 'a TXT lookup that fails') return unread ? 'store-unread' : 'unknown'
+        if (txt !== 'a TXT record') return 'none'
+        if (fetch === 'a fetch that succeeds') return 'policy'
+        return unread ? 'store-unread' : 'none'
+      }
+      for (const store of ['a policy', 'none', 'unread'] as const) {
+        for (const [txt, published] of records) {
+          for (const fetch of fetches) {
+            const kind = expected(store, txt, fetch)
+            it(`${store} in the store, ${txt}, ${fetch}: ${kind}`, async () => {
+              let reads = (domain: string, from: Store) => from.getPolicy(domain)
+              const own = stsWorld({
+                wrap: (inner) => ({ ...inner, getPolicy: (domain) => reads(domain, inner) }),
+              })
+              if (store === 'a policy') {
+                const text = policy()
+                const times = { fetchedAt: START - HOUR, expiresAt: START + DAY }
+                await own.store.setPolicy({ domain: D, id: '0', text, ...times })
+              }
+              if (store === 'unread') reads = (domain) => brokenStore().getPolicy(domain)
+              own.publish(published)
+              if (fetch === 'a fetch that fails') own.serve({ problem: 'sts-webpki-invalid' })
+              for (const recheck of [false, true]) {
+                const lookup = await own.policies.lookup(D, { recheck })
+                assert.equal(lookup.kind, kind, JSON.stringify(lookup))
+                if (lookup.kind !== 'store-unread') continue
+                assert.equal(lookup.store, 'out of order')
+                // It is not kept: with the next call the store may be readable again.
+                assert.equal(own.policies.peek(D), undefined)
+              }
+              await own.policies.close()
+            })
+          }
+        }
+      }
+      it('an exception on the way, or a caller who gives up before the store has answered: the same', async () => {
+        const throwing = stsWorld({
+          wrap: (inner) => ({ ...inner, getPolicy: () => Promise.reject(new Error('a fault')) }),
+        })
+        assert.equal((await throwing.policies.lookup(D)).kind, 'store-unread')
+        await throwing.policies.close()
+        const hanging = stsWorld({
+          wrap: (inner) => ({ ...inner, getPolicy: () => new Promise(() => undefined) }),
+        })
+        const signal = AbortSignal.abort()
+        assert.equal((await hanging.policies.lookup(D, { signal })).kind, 'store-unread')
+      })
+      it('the command says that the store cannot be read, not that nothing is kept', async () => {
+        const own = stsWorld({ wrap: brokenStore })
+        await assert.rejects(own.policies.show(D), /cannot be read: out of order/)
+        await own.policies.close()
+      })
+      it('a domain whose policy this worker remembers is unaffected', async () => {
+        let broken = false
+        const own = stsWorld({
+          wrap: (inner) => ({
+            ...inner,
+            getPolicy: (domain) => (broken ? brokenStore() : inner).getPolicy(domain),
+          }),
+        })
+        await own.policies.lookup(D)
+        broken = true
+        own.publish('failing')
+        own.advance(6 * MINUTE)
+        assertPolicy(await own.policies.lookup(D), 'enforce', 'sts-txt-lookup-failed')
+        await own.policies.close()
+      })
     })
     it('one with hostile contents: a text that is no policy, or claims to live for ever', async () => {
       const base = { domain: D, id: '1', fetchedAt: START, expiresAt: START + 31_557_600_000 }
@@ -671,12 +755,17 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
   })
 })
 
+/** Asks until it holds. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setImmediate(resolve))
+}
+
 /** A store to which every call fails. */
 function brokenStore(): Store {
   const fail = () => Promise.resolve({ ok: false, detail: 'out of order' } as const)
   return {
     getPolicy: fail, setPolicy: fail, deletePolicy: fail, listDomains: fail, takeDue: fail, plan: fail, getNote: fail, setNote: fail,
     lastUsed: fail, markUsed: fail, acquire: fail, release: fail, onChange: () => () => undefined,
-    close: () => Promise.resolve(),
+    troubles: () => [], examine: () => Promise.resolve([]), close: () => Promise.resolve(),
   } // prettier-ignore
 }

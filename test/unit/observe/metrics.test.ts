@@ -68,7 +68,7 @@ describe('metrics for Prometheus', () => {
       assert.equal(page.get(line), status === undefined ? undefined : 0, reason)
     }
     const lookups = [...page.keys()].filter((line) => line.includes('sts_lookups_total'))
-    assert.equal(lookups.length, 5)
+    assert.equal(lookups.length, 6)
     const fetches = [...page.keys()].filter((line) => line.includes('sts_fetches_total'))
     assert.equal(fetches.length, 12)
   })
@@ -109,6 +109,7 @@ describe('metrics for Prometheus', () => {
     let state: 'validating' | 'blind' = 'validating'
     metrics.measure({
       resolverState: () => state,
+      storeTroubles: () => ['redis-full'],
       policies: () =>
         Promise.resolve([
           { mode: 'enforce', held: 7, expiring: 2 },
@@ -120,9 +121,15 @@ describe('metrics for Prometheus', () => {
     const value = (line: string) => page.get(`haraka_tls_policy_${line}`)
     assert.equal(value('resolver_state{state="blind",worker="0"}'), 1)
     assert.equal(value('resolver_state{state="validating",worker="0"}'), 0)
+    assert.equal(value('store_trouble{kind="redis-full",worker="0"}'), 1)
+    assert.equal(value('store_trouble{kind="file-full",worker="0"}'), 0)
     assert.equal(value('sts_policies{mode="enforce",worker="0"}'), 7)
     assert.equal(value('sts_policies_expiring{mode="enforce",worker="0"}'), 2)
-    metrics.measure({ resolverState: () => state, policies: () => Promise.resolve(undefined) })
+    metrics.measure({
+      resolverState: () => state,
+      storeTroubles: () => [],
+      policies: () => Promise.resolve(undefined),
+    })
     const unknown = await read(metrics)
     assert.equal(
       unknown.get('haraka_tls_policy_sts_policies{mode="enforce",worker="0"}'),

@@ -1,0 +1,22 @@
+/**
+ * A store of which the shared part cannot be read at all: a file that cannot be opened, a Redis whose settings are none. What is
+ * put into what is left holds; of all else nobody knows whether there is a policy, and that is said.
+ */
+import { failed } from './outcome'
+import type { PolicyRecord, Store } from './types'
+
+/** @param why a sentence without its end, for mail that waits */
+export function withoutShared(store: Store, why: string, now: () => number): Store {
+  return {
+    ...store,
+    async getPolicy(domain, options) {
+      const own = await store.getPolicy(domain, options)
+      return own.ok && holds(own.value, now()) ? own : failed(why)
+    },
+  }
+}
+
+/** Whether a record of this machine may be used in place of one that cannot be read. */
+export function holds(record: PolicyRecord | undefined, now: number): boolean {
+  return record !== undefined && record.expiresAt > now
+}
