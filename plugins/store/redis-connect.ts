@@ -128,7 +128,7 @@ function overLines(
     async ask(call) {
       await main.firstTry
       const client = main.client()
-      if (client === undefined) throw main.trouble() ?? new Error('no connection yet')
+      if (client === undefined) throw asError(main.trouble() ?? 'no connection yet')
       try {
         return await call(client)
       } catch (err) {
@@ -137,7 +137,7 @@ function overLines(
           redialled = ticks()
           main.redial()
         }
-        throw client.isReady ? err : (main.trouble() ?? err)
+        throw asError(client.isReady ? err : (main.trouble() ?? err))
       }
     },
     isWhole: () => main.client() !== undefined,
@@ -147,6 +147,10 @@ function overLines(
       for (const line of lines) line.leave()
     },
   }
+}
+
+function asError(err: unknown): Error {
+  return err instanceof Error ? err : new Error(inWords(err))
 }
 
 /** Milliseconds for a Sentinel to answer. */
@@ -274,7 +278,7 @@ function toCluster(roots: readonly Address[], entrance: Target): Connection {
           err instanceof ClientOfflineError ||
           err instanceof ClientClosedError ||
           err instanceof RootNodesUnavailableError
-        throw offline ? (trouble ?? err) : err
+        throw asError(offline ? (trouble ?? err) : err)
       }
     },
     isWhole: () => nodeClients(cluster).every(({ isReady }) => isReady),

@@ -1,6 +1,6 @@
 /**
  * What an error of Redis means, and what to do about it. An error reply is an answer: Redis is there, and one call of ours was
- * refused; it says nothing of the next one. Only silence and broken connections mean that Redis is not reachable. Pure.
+ * refused; it says nothing of the next one. Only silence and broken connections mean that Redis is not reachable.
  */
 import { ErrorReply } from 'redis'
 import { failed, inWords } from './outcome'
