@@ -20,6 +20,7 @@ const ROOMS = {
     'destinations',
     'ini',
     'own-file',
+    'own-user',
     'settings',
     'wiring',
   ],

@@ -8,11 +8,13 @@ import type { ContextSettings } from './haraka/tls-context'
 import type { HarakaPlugin } from './haraka/types'
 import { NO_FILE, readOwnFile } from './own-file'
 import type { OwnFile } from './own-file'
-import { readTlsPolicyIni, saysNothing, settingsGone } from './settings'
-import { readCaFile } from './wiring'
+import { readTlsPolicyIni, redisMistakes, redisServer, saysNothing, settingsGone } from './settings'
+import { readCaFile, readRedisCa } from './wiring'
 
 export interface Loaded {
   readonly config: Config
+  /** PEM roots for Redis; undefined: Node's. */
+  readonly redisCa: string | undefined
   readonly contextSettings: ContextSettings
   readonly own: OwnFile
 }
@@ -88,7 +90,11 @@ function understand(
   const result = readTlsPolicyIni(ini, own.text)
   if (!result.ok) throw new Error(result.mistakes.join('\n'))
   const { config } = result
+  const redisIni = readRedisIni(plugin)
+  const inRedis = redisMistakes(config, redisIni)
+  if (inRedis.length > 0) throw new Error(inRedis.join('\n'))
   const ca = readCaFile(config, harakaFolder())
+  const redisCa = readRedisCa(config, redisIni, harakaFolder())
   for (const ended of endedDestinations(config, new Date())) {
     plugin.logwarn(plugin, `the exception ${ended} is over and has no effect any more`)
   }
@@ -98,7 +104,12 @@ function understand(
       'outbound.ini says enable_tls=false: mail to hosts that demand TLS will wait. Remove the line.',
     )
   }
-  return { config, contextSettings: { minVersion: config.tls.minVersion, ca }, own }
+  return { config, redisCa, contextSettings: { minVersion: config.tls.minVersion, ca }, own }
+}
+
+/** Redis as all of Haraka's plugins have it. */
+export function readRedisIni({ config }: HarakaPlugin): ReturnType<typeof redisServer> {
+  return redisServer(config.get('redis.ini') as Parameters<typeof redisServer>[0])
 }
 
 function harakasReading(plugin: HarakaPlugin, onChange: () => void): IniFile {

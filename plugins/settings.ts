@@ -4,12 +4,13 @@
  */
 import { dirname, join } from 'node:path'
 import { readConfig } from './config'
-import type { ConfigResult, IniFile, LineOf } from './config'
+import type { Config, ConfigResult, IniFile, LineOf } from './config'
 import { destinationName, readDestinationLine } from './destinations'
 import { parseServer } from './dnssec-stub'
 import { readLines } from './ini'
 import type { IniLine } from './ini'
 import { findLineMistakes } from './ini-mistakes'
+import { findMergedMistakes, type RedisSettings } from './store/redis-settings'
 
 /**
  * @param ini tls-policy.ini, the operator's over the shipped one, as Haraka has it
@@ -116,6 +117,20 @@ export function redisServer(
     }
   }
   return settings
+}
+
+/** Mistakes in redis.ini, and between it and [redis], where Redis is used; one line for each. */
+export function redisMistakes(
+  { store, redis }: Config,
+  redisIni: RedisSettings,
+): readonly string[] {
+  const mistakes: string[] = []
+  if (store.backend !== 'redis') return mistakes
+  findMergedMistakes(redis, redisIni, (file, key, value, allowed) => {
+    const section = file === 'redis.ini' ? 'server' : 'redis'
+    mistakes.push(`${file}: ${section}.${key}=${value}: ${allowed} is allowed here`)
+  })
+  return mistakes
 }
 
 /** Where the LMDB file is kept unless the settings say otherwise: beside Haraka's queue. */

@@ -23,11 +23,13 @@ import { logLine } from './observe/log-line'
 import { createMetricsService } from './observe/metrics-http'
 import type { HttpApp, MetricsService } from './observe/metrics-http'
 import { tapPlanner } from './observe/metrics-taps'
-import { load, reload } from './load'
+import { load, readRedisIni, reload } from './load'
 import type { OutboundModule } from './load'
-import type { Logger } from './store'
-import { redisServer, storeFolderBeside } from './settings'
-import { wire } from './wiring'
+import { readOwnUser } from './own-user'
+import type { OwnUser } from './own-user'
+import type { Logger, Store } from './store'
+import { storeFolderBeside } from './settings'
+import { prepareStore, wire } from './wiring'
 import type { Wiring, WiringOptions } from './wiring'
 
 interface Running {
@@ -70,12 +72,17 @@ export function register(this: HarakaPlugin): void {
   })
   const { metrics } = service
   let wiring: Promise<Wiring> | undefined
+  const log = loggerOf(this)
+  const owner = ownUser(this)
+  prepareStore(config(), { storeFolder: storeFolder(this), owner, log })
   const start = () => {
     wiring ??= wire({
       config,
-      log: loggerOf(this),
+      log,
       storeFolder: storeFolder(this),
-      redisIni: redisServer(this.config.get('redis.ini') as Parameters<typeof redisServer>[0]),
+      owner,
+      redisIni: readRedisIni(this),
+      redisCa: loaded.redisCa,
       ca: () => loaded.contextSettings.ca,
       self: selfOf(this, outbound),
       tlsSwitchedOff: () => !outbound.cfg.enable_tls,
@@ -130,8 +137,8 @@ export function register(this: HarakaPlugin): void {
     }),
     mayBeRouted: () => (plugins.registered_hooks['get_mx']?.length ?? 0) > 0,
     start: async () => {
-      tellStart(this, config())
-      const { sts } = await start()
+      const { sts, store } = await start()
+      tellStart(this, config(), store)
       if (!retired) sts.startRefreshing()
     },
     settingsChanged: () => {
@@ -227,10 +234,14 @@ function hasSaidSo(): void {
   // Every delivery hears of it again.
 }
 
-function tellStart(plugin: HarakaPlugin, { mode, store }: Config): void {
+/** What is so, once the store is open. */
+function tellStart(plugin: HarakaPlugin, { mode, store }: Config, open: Store): void {
+  const inMemory = open.troubles().some(({ kind }) => kind === 'file-closed')
   const kept = {
-    lmdb: `in a file shared by this machine's workers (${store.path ?? storeFolder(plugin)})`,
-    redis: 'in Redis, with a copy on this machine',
+    lmdb: inMemory
+      ? 'in the memory of each worker only, as the file cannot be used'
+      : `in a file shared by this machine's workers (${store.path ?? storeFolder(plugin)})`,
+    redis: `in Redis, with a copy ${inMemory ? 'in the memory of each worker' : 'on this machine'}`,
     memory: 'in the memory of each worker only, and lost at the end',
   }[store.backend]
   const does = {
@@ -271,6 +282,14 @@ function isHttpOn(plugin: HarakaPlugin): boolean {
     readonly main?: { readonly listen?: unknown }
   }
   return Boolean(main?.listen)
+}
+
+/** Who Haraka becomes as soon as it listens. */
+function ownUser(plugin: HarakaPlugin): OwnUser {
+  const { main } = plugin.config.get('smtp.ini') as {
+    readonly main?: Readonly<Record<string, unknown>>
+  }
+  return readOwnUser(main)
 }
 
 function storeFolder(plugin: HarakaPlugin): string {

@@ -3,7 +3,7 @@
  * both wired here, so that what the command says of a delivery is what a delivery does.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import type { Config } from './config'
@@ -22,7 +22,12 @@ import type { Metrics } from './observe/metrics'
 import { createCensus } from './observe/metrics-census'
 import type { CommonCount } from './observe/metrics-census'
 import { createStsTap } from './observe/metrics-taps'
+import { idsOf, installCommand } from './own-user'
+import type { OwnUser } from './own-user'
 import { createStore } from './store'
+import { prepareFolder } from './store/folder'
+import type { Prepared } from './store/folder'
+import { settingText } from './store/redis-settings'
 import type { Logger, Store } from './store'
 
 export interface WiringOptions {
@@ -33,6 +38,10 @@ export interface WiringOptions {
   readonly storeFolder: string
   /** redis.ini's [server]. */
   readonly redisIni: Readonly<Record<string, string | number | boolean>>
+  /** PEM roots for Redis; undefined: Node's. */
+  readonly redisCa: string | undefined
+  /** The user that Haraka becomes. */
+  readonly owner: OwnUser
   readonly ca: () => string | undefined
   /** What Haraka's settings say of this server itself. */
   readonly self: Pick<SelfOptions, 'localMxOk' | 'name' | 'publicIp'>
@@ -171,20 +180,39 @@ function commonCount(store: Store): CommonCount {
   }
 }
 
-function wireStore({ store, redis }: Config, options: WiringOptions): Promise<Store> {
-  const folder = store.path ?? options.storeFolder
+/** To be called while there is still the right to give a folder away: Haraka drops it as soon as it listens. */
+export function prepareStore(
+  { store }: Config,
+  { storeFolder, owner, log }: Pick<WiringOptions, 'storeFolder' | 'owner' | 'log'>,
+): void {
+  if (store.backend === 'memory') return
+  const folder = store.path ?? storeFolder
+  const { notice, warning } = prepareFor(folder, owner)
+  if (notice !== undefined) log.notice(notice)
+  if (warning !== undefined) log.warn(`${warning}. Do: ${installCommand(folder, owner)}`)
+}
+
+function prepareFor(folder: string, owner: OwnUser): Prepared {
   try {
-    if (store.backend !== 'memory') mkdirSync(folder, { recursive: true })
+    return prepareFolder(folder, idsOf(owner))
   } catch (err: unknown) {
-    // The store says itself, once, that it cannot write there, and goes on in memory.
-    options.log.warn(`the folder ${folder} cannot be made: ${String(err)}`)
+    return { warning: `the folder ${folder} is not given to Haraka's user: ${String(err)}` }
   }
+}
+
+function wireStore(config: Config, options: WiringOptions): Promise<Store> {
+  const { store, redis } = config
+  const folder = store.path ?? options.storeFolder
+  // What could not be made the store says itself, once, and goes on in memory.
+  if (store.backend !== 'memory') prepareFolder(folder)
   return createStore(
     {
       backend: store.backend,
       path: join(folder, 'policies.mdb'),
+      fileCure: `See that the disk is not full, and that Haraka's user may write there: ${installCommand(folder, options.owner)}`,
       prefix: store.prefix,
       redis: { ...options.redisIni, ...redis },
+      ...(options.redisCa === undefined ? {} : { redisCa: options.redisCa }),
     },
     {
       log: options.log,
@@ -224,14 +252,28 @@ export function wireResolver({
  */
 export function readCaFile(config: Config, harakaFolder: string): string | undefined {
   const { caFile } = config.mtaSts
-  if (caFile === undefined) return undefined
-  const path = isAbsolute(caFile) ? caFile : join(harakaFolder, 'config', caFile)
+  return caFile === undefined ? undefined : readPem('mta_sts.ca_file', caFile, harakaFolder)
+}
+
+/** The same for `redis.ca_file`, where Redis is used. */
+export function readRedisCa(
+  { store, redis }: Config,
+  redisIni: WiringOptions['redisIni'],
+  harakaFolder: string,
+): string | undefined {
+  const file = settingText({ ...redisIni, ...redis }, 'ca_file')
+  if (store.backend !== 'redis' || file === undefined) return undefined
+  return readPem('redis.ca_file', file, harakaFolder)
+}
+
+function readPem(key: string, file: string, harakaFolder: string): string {
+  const path = isAbsolute(file) ? file : join(harakaFolder, 'config', file)
   const pem = readText(path, (why) => {
     const allowed = 'a readable PEM file is allowed here'
-    return `tls-policy.ini: mta_sts.ca_file=${caFile}: ${allowed} (${why})`
+    return `tls-policy.ini: ${key}=${file}: ${allowed} (${why})`
   })
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new Error(`tls-policy.ini: mta_sts.ca_file=${caFile}: the file holds no PEM certificate`)
+    throw new Error(`tls-policy.ini: ${key}=${file}: the file holds no PEM certificate`)
   }
   return pem
 }

@@ -79,7 +79,7 @@ async function examine(settings: Settings, tools: DoctorTools): Promise<readonly
     return [
       ...still,
       await resolverFinding(settings.config, wiring),
-      await storeFinding(settings, wiring, warnings),
+      ...(await storeFindings(settings, wiring, warnings)),
       clockFinding(await latestTime(settings, wiring), tools.now()),
     ]
   } finally {
@@ -231,34 +231,36 @@ async function validatesUntrusted({ dns }: Config): Promise<boolean> {
   }
 }
 
-const TRIAL_DOMAIN = 'doctor.invalid'
-
-async function storeFinding(
+async function storeFindings(
   { config, storeFolder }: Settings,
   { store }: Wiring,
   warnings: readonly string[],
-): Promise<Finding> {
+): Promise<readonly Finding[]> {
   const { backend, path = storeFolder } = config.store
   if (backend === 'memory') {
-    return note(
-      'store',
-      'policies are kept in the memory of each worker, and lost at its end',
-      'Set [store] backend=lmdb, or redis for several machines.',
-    )
+    return [
+      note(
+        'store',
+        'policies are kept in the memory of each worker, and lost at its end',
+        'Set [store] backend=lmdb, or redis for several machines.',
+      ),
+    ]
   }
-  const written = await store.setNote(TRIAL_DOMAIN, 'doctor', 'written', 1000)
-  const [trouble] = [...warnings, ...(written.ok ? [] : [written.detail])]
-  if (trouble === undefined) {
-    const where = backend === 'redis' ? 'Redis, and a copy in ' : ''
-    return ok('store', `policies are kept in ${where}${path}`)
-  }
-  return problem(
-    'store',
-    printable(trouble),
-    /redis/i.test(trouble)
-      ? "Start Redis, or correct redis.ini or [redis]; meanwhile this machine's own store is used."
-      : `See that Haraka's user may write to ${path}, and that its disk is not full.`,
+  const troubles = await store.examine()
+  const told = troubles.map(({ text, cure }) => problem('store', text, `${cure}${meanwhile(text)}`))
+  const others = warnings.filter(
+    (warning) => !troubles.some(({ text }) => warning.startsWith(text)),
   )
+  const more = others.map((text) =>
+    problem('store', text, `See that the disk under ${path} is sound, and ask again.`),
+  )
+  if (told.length + more.length > 0) return [...told, ...more]
+  const where = backend === 'redis' ? 'Redis, and a copy in ' : ''
+  return [ok('store', `policies are kept in ${where}${path}`)]
+}
+
+function meanwhile(text: string): string {
+  return text.startsWith('Redis is not') ? " Meanwhile this machine's own store is used." : ''
 }
 
 /** Files and policies cannot be younger than now: where they are, the clock is late, or was early when they were made. */

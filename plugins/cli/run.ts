@@ -73,7 +73,10 @@ async function runCommand(
     )
   }
   const read = readSettings(folder)
-  if (read.ok) becomeHaraka(read.settings)
+  if (read.ok) {
+    const problem = becomeHaraka(read.settings)
+    if (problem !== undefined) return complain(io, EXIT.config, problem)
+  }
   if (command.kind === 'doctor') {
     const report = await doctor(read, {
       wire: wireFor,
@@ -116,12 +119,14 @@ function show({ json: report, text }: Report, json: boolean, io: Io): number {
 }
 
 function wireFor(settings: Settings, log: Logger): Promise<Wiring> {
-  const { config, ca, redisIni, storeFolder, outbound } = settings
+  const { config, ca, redisIni, redisCa, owner, storeFolder, outbound } = settings
   return wire({
     config: () => config,
     log,
     storeFolder,
     redisIni,
+    redisCa,
+    owner,
     ca: () => ca,
     self: selfOf(settings),
     tlsSwitchedOff: () => !outbound.enableTls,

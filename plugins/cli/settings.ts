@@ -13,8 +13,16 @@ import type { UnaidedTls } from '../haraka/unaided'
 import { isTrue, mergeIni, parseIni, parseList } from '../ini'
 import type { Ini, IniSection, IniValue } from '../ini'
 import { NO_FILE, readOwnFile } from '../own-file'
-import { readTlsPolicyIni, redisServer, saysNothing, storeFolderBeside } from '../settings'
-import { readCaFile } from '../wiring'
+import { readOwnUser } from '../own-user'
+import type { OwnUser } from '../own-user'
+import {
+  readTlsPolicyIni,
+  redisMistakes,
+  redisServer,
+  saysNothing,
+  storeFolderBeside,
+} from '../settings'
+import { readCaFile, readRedisCa } from '../wiring'
 
 export interface Settings {
   readonly folder: string
@@ -24,6 +32,10 @@ export interface Settings {
   /** PEM roots; undefined: Node's. */
   readonly ca: string | undefined
   readonly redisIni: Readonly<Record<string, string | number | boolean>>
+  /** PEM roots for Redis; undefined: Node's. */
+  readonly redisCa: string | undefined
+  /** Who Haraka becomes. */
+  readonly owner: OwnUser
   readonly queueFolder: string
   readonly storeFolder: string
   /** What EHLO says. */
@@ -69,8 +81,14 @@ export function readSettings(folder: string): SettingsResult {
   if (!read.ok) return read
   const { config } = read
   let ca: string | undefined
-  const problem = sentenceOf(() => (ca = readCaFile(config, folder)))
-  if (problem !== undefined) return { ok: false, mistakes: [problem] }
+  const redisIni = redisServer(ini('redis.ini'))
+  let redisCa: string | undefined
+  const problems = [
+    sentenceOf(() => (ca = readCaFile(config, folder))),
+    ...redisMistakes(config, redisIni),
+    sentenceOf(() => (redisCa = readRedisCa(config, redisIni, folder))),
+  ].filter((problem) => problem !== undefined)
+  if (problems.length > 0) return { ok: false, mistakes: problems }
 
   const outbound = ini('outbound.ini')['main'] ?? {}
   const queue = parseList(file('queue_dir'))[0]
@@ -84,7 +102,9 @@ export function readSettings(folder: string): SettingsResult {
       saysNothing: own.isThere && saysNothing(own.text),
       config,
       ca,
-      redisIni: redisServer(ini('redis.ini')),
+      redisIni,
+      redisCa,
+      owner: readOwnUser(ini('smtp.ini')['main']),
       queueFolder,
       storeFolder: storeFolderBeside(queueFolder),
       helo: parseList(file('me'))[0] ?? hostname(),

@@ -4,6 +4,8 @@
  */
 import { statSync } from 'node:fs'
 import type { WiringOptions } from '../wiring'
+import { idsOf } from '../own-user'
+import type { OwnUser } from '../own-user'
 import type { Settings } from './settings'
 
 /** This server as Haraka itself knows it, without asking a STUN server for its address. */
@@ -16,11 +18,32 @@ export function selfOf({ helo, outbound, publicIp }: Settings): WiringOptions['s
 }
 
 /**
- * Started as root, the command goes on as the owner of Haraka's queue: a store that root made would be closed to Haraka,
- * which would then keep policies in memory only.
+ * Started as root, the command goes on as the user that Haraka becomes (smtp.ini), or else as the owner of its queue: a store that
+ * root made would be closed to Haraka, which would then keep policies in memory only.
+ * @returns what went wrong, where that user is none
  */
-export function becomeHaraka({ queueFolder, folder }: Settings): void {
-  if (process.getuid?.() !== 0) return
+export function becomeHaraka({ queueFolder, folder, owner: own }: Settings): string | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  if (own.user !== undefined) return becomeUser(own)
+  becomeOwner(queueFolder, folder)
+  return undefined
+}
+
+function becomeUser(own: OwnUser): string | undefined {
+  try {
+    const ids = idsOf(own)
+    if (ids === undefined) return undefined
+    process.setgroups?.([ids.gid])
+    process.setgid?.(ids.gid)
+    process.setuid?.(ids.uid)
+    return undefined
+  } catch (err: unknown) {
+    const why = err instanceof Error ? err.message : String(err)
+    return `smtp.ini names a user or group that is none: ${why}`
+  }
+}
+
+function becomeOwner(queueFolder: string, folder: string): void {
   const owner = ownerOf(queueFolder) ?? ownerOf(folder)
   if (owner === undefined || owner.uid === 0) return
   process.setgroups?.([owner.gid])

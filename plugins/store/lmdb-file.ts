@@ -6,9 +6,11 @@
  * makes a file smaller.
  */
 import {
+  chmodSync,
   closeSync,
   constants,
   existsSync,
+  fchmodSync,
   fstatSync,
   openSync,
   renameSync,
@@ -16,6 +18,7 @@ import {
   statSync,
 } from 'node:fs'
 import { type Database, open, type RootDatabase } from 'lmdb'
+import { FILE_MODE } from './folder'
 import { whyBroken } from './lmdb-meta'
 import { hasLockWithRoom, makeRoom, NoRoom, octetsFreeFor, prepareToBegin } from './lmdb-room'
 import { inWords } from './outcome'
@@ -128,12 +131,28 @@ function replace(path: string, broken: string, judged: number | undefined): Lmdb
 function openFile(path: string, readOnly = false): LmdbFile {
   if (!readOnly) prepareToBegin(path)
   // Kept open: what its name stands for later may be another file. LMDB begins with an empty one as with none.
-  const descriptor = openSync(path, readOnly ? 'r' : constants.O_RDWR | constants.O_CREAT, 0o664)
+  const descriptor = openSync(
+    path,
+    readOnly ? 'r' : constants.O_RDWR | constants.O_CREAT,
+    FILE_MODE,
+  )
+  if (!readOnly) closeToOthers(descriptor, path)
   try {
     return openWith(descriptor, path, readOnly)
   } catch (error) {
     closeSync(descriptor)
     throw error
+  }
+}
+
+/** Who is written to is no business of every local user; a file of an earlier version was open to them. */
+function closeToOthers(descriptor: number, path: string): void {
+  try {
+    if (fstatSync(descriptor).uid !== process.getuid?.()) return
+    fchmodSync(descriptor, FILE_MODE)
+    chmodSync(`${path}-lock`, FILE_MODE)
+  } catch {
+    // Without a lock yet, or on a file system without modes: then there is nothing to change.
   }
 }
 

@@ -16,6 +16,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
+import { FILE_MODE } from './folder'
 import { octetsUsed } from './lmdb-meta'
 import { inWords } from './outcome'
 
@@ -96,7 +97,7 @@ function makeLock(lock: string): void {
   const own = `${lock}-${process.pid}`
   try {
     rmSync(own, { force: true })
-    writeFileSync(own, Buffer.alloc(LOCK), { flag: 'wx', mode: 0o664 })
+    writeFileSync(own, Buffer.alloc(LOCK), { flag: 'wx', mode: FILE_MODE })
     // As a whole or not at all: another worker may be about to use it.
     linkSync(own, lock)
   } catch (error) {

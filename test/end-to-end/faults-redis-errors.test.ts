@@ -21,8 +21,8 @@ interface Scene {
   readonly end: () => Promise<unknown>
   /** The reason for which mail waits: what Redis still tells is applied, else nothing is known. */
   readonly reason: 'starttls-not-offered' | 'sts-store-unread'
-  /** It begins with the end of the connections. */
-  readonly breaksConnections?: true
+  /** It begins with the end of the connections, or with a moment without answers. */
+  readonly mayBeSilent?: true
 }
 
 describe('end to end: Redis that answers with errors', function () {
@@ -82,7 +82,7 @@ describe('end to end: Redis that answers with errors', function () {
       },
       end: () => redis.command('ACL', 'SETUSER', 'haraka', '>secret'),
       reason: 'sts-store-unread',
-      breaksConnections: true,
+      mayBeSilent: true,
     },
     'Redis is loading its data': {
       begin: async () => {
@@ -98,6 +98,7 @@ describe('end to end: Redis that answers with errors', function () {
         while ((await redis.command('GET', 'filler1')).includes('LOADING'));
       },
       reason: 'sts-store-unread',
+      mayBeSilent: true,
     },
   }
   const silent: Readonly<Record<string, Scene>> = {
@@ -198,7 +199,7 @@ describe('end to end: Redis that answers with errors', function () {
     await saidSince(from, OVER)
     assert.equal(linesWith(wordsOf(title), from).length, 1)
     const outages = linesWith(DOWN, from).length
-    assert.equal(outages, scene.breaksConnections === true ? 1 : 0)
+    assert.ok(outages <= (scene.mayBeSilent === true ? 1 : 0), `${outages} outages`)
   }
   it(`XC-11 ${fault('Redis is full')}`, () => playError('Redis is full'))
   it(`XC-11 ${fault('Redis is a replica')}`, () => playError('Redis is a replica'))
@@ -213,6 +214,7 @@ describe('end to end: Redis that answers with errors', function () {
     it(`XC-11 ${title}: mail to a domain that only Redis knows waits`, async () => {
       const from = await play(title, scene)
       assert.equal(linesWith(DOWN, from).length, 1)
+      if (title === 'Redis hangs') await saidSince(from, ['Redis is back'])
     })
   }
   it('the command says what the delivery does', async () => {

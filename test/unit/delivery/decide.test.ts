@@ -301,9 +301,14 @@ describe('decide: what the operator says', () => {
       problem: { reason: 'sts-txt-lookup-failed', detail: 'SERVFAIL' },
     } as const
     const mx = { kind: 'implicit', security: 'insecure' } as const
-    const hosts = [host({ addresses: { kind: 'none' } })]
-    const { outcome } = decide(facts({ sts, mx, hosts }), rules(), () => 0)
-    assert.equal(outcome.kind, 'hosts')
+    const denied = (security: 'secure' | 'insecure') => {
+      const hosts = [host({ addresses: { kind: 'none', security } })]
+      return decide(facts({ sts, mx: { ...mx, security }, hosts }), rules(), () => 0).outcome
+    }
+    const outcome = denied('insecure')
+    assert.ok(outcome.kind === 'defer')
+    assert.equal(outcome.reason, 'sts-store-unread')
+    assert.equal(denied('secure').kind, 'bounce')
   })
 
   it('encrypt is a floor: it raises, and never lowers', () => {
