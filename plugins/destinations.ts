@@ -59,13 +59,17 @@ export function readDestinationLine(
   return key === undefined || value === undefined ? undefined : { key, value }
 }
 
+/** No URL, no path and no port: behind a name, domainToASCII says nothing of them. */
+export function mayBeName(text: string): boolean {
+  return /^[\w.\-\u0080-\u{10ffff}]+$/u.test(text)
+}
+
 const NAME = /^(?=.{1,253}$)(?:[\w-]{1,63}\.)*[\w-]{1,63}$/
 
 /** @returns lower-case A-labels, with a dot in front for a parent; undefined for what no next-hop domain can be */
 export function destinationName(key: string): string | undefined {
   const [, parent, name = ''] = /^(\.|\*\.)?(.*)$/.exec(key) ?? []
-  // Of a path or a port behind a name, domainToASCII says nothing.
-  if (/[^\w.\-\u0080-\u{10ffff}]/u.test(name)) return undefined
+  if (!mayBeName(name)) return undefined
   const domain = domainToASCII(name).replace(/\.$/, '').toLowerCase()
   // An address has no policies of its own.
   if (!NAME.test(domain) || isIP(domain) !== 0) return undefined
@@ -84,6 +88,32 @@ function parseDestination(text: string): Destination | undefined {
 function isDate(text: string): boolean {
   const date = new Date(`${text}T00:00:00Z`)
   return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text)
+}
+
+export interface NamedDestination extends Destination {
+  /** As in the map: the domain, or `.parent`. */
+  readonly name: string
+}
+
+/** Every destination that fits a next-hop domain, the one that counts first. */
+export function destinationsFor(
+  { destinations }: { readonly destinations: Destinations },
+  nextHop: string,
+  now: Date,
+): { readonly inForce: readonly NamedDestination[]; readonly ended: readonly NamedDestination[] } {
+  const fitting = [nextHop, ...parentsOf(nextHop)].flatMap((name) => {
+    const destination = destinations.get(name)
+    return destination ? [{ name, ...destination }] : []
+  })
+  return {
+    inForce: fitting.filter((destination) => !hasEnded(destination, now)),
+    ended: fitting.filter((destination) => hasEnded(destination, now)),
+  }
+}
+
+/** As its line in the file. */
+export function destinationLine({ name, rule, until }: NamedDestination): string {
+  return `${name}=${rule}${until === undefined ? '' : ` until ${until}`}`
 }
 
 /**
@@ -110,7 +140,7 @@ export function endedDestinations(
 ): readonly string[] {
   return [...destinations]
     .filter(([, destination]) => hasEnded(destination, now))
-    .map(([name, { rule, until }]) => `${name}=${rule} until ${until ?? ''}`)
+    .map(([name, destination]) => destinationLine({ name, ...destination }))
 }
 
 function hasEnded({ until }: Destination, now: Date): boolean {

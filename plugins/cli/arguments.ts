@@ -1,5 +1,8 @@
 /** The command line: what was asked, or what is wrong with it. Pure; never throws. */
+import { isIP } from 'node:net'
 import { parseArgs } from 'node:util'
+import { mayBeName } from '../destinations'
+import { printable } from './words'
 
 export type Command =
   | {
@@ -28,8 +31,8 @@ export const USAGE = `Usage: haraka-tls-policy [-c HARAKA_DIR] COMMAND
   check DOMAIN|ADDRESS [--connect] [--host HOST] [--port PORT]
       What a delivery would do, and why. --connect looks at the hosts as well,
       without sending mail. --host and --port: mail that is routed there.
-      Exit code 0: would be delivered, verified; 1: delivered, not verified;
-      2: deferred or returned.
+      Exit code 0: would be delivered, verified (only --connect knows);
+      1: delivered, not verified or not known to be; 2: deferred or returned.
   policies list                MTA-STS policies that are kept
   policies show DOMAIN         one of them; exit code 1 where there is none
   policies refresh DOMAIN      fetch it now, whatever is kept
@@ -109,6 +112,10 @@ function readCheck(
     return '--port takes a number from 1 to 65535'
   }
   if (host === '') return '--host takes a host name'
+  const unnamed = [target.slice(target.lastIndexOf('@') + 1), host].find(
+    (name) => name !== undefined && !mayBeDomain(name),
+  )
+  if (unnamed !== undefined) return noDomain(unnamed)
   return {
     kind: 'check',
     target,
@@ -126,7 +133,17 @@ function readPolicies([word, domain, ...rest]: readonly string[]): Command | str
     return 'policies takes list, show, refresh or purge'
   }
   if (domain === undefined || rest.length > 0) return `policies ${word} takes one domain`
+  if (!mayBeDomain(domain)) return noDomain(domain)
   return { kind: word, domain }
+}
+
+/** A name, or an address as mail addresses have it. */
+function mayBeDomain(text: string): boolean {
+  return mayBeName(text) || isIP(text) !== 0 || /^\[[\w.:-]+\]$/.test(text)
+}
+
+function noDomain(text: string): string {
+  return `"${printable(text, 80)}" is no domain name`
 }
 
 function wrong(sentence: string): Arguments {

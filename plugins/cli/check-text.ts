@@ -32,10 +32,16 @@ function title({ domain, nextHop, route, resolver, checkedAt }: CheckReport, sty
     validating: 'DNSSEC is validated',
     blind: 'DNSSEC is NOT validated: DANE is off',
     unreachable: 'NO RESOLVER ANSWERS',
+    'not-asked': 'No resolver was asked',
   }[resolver.state]
   return [
     ...wrap('', heading, (line) => style.paint(line, 'strong')),
-    ...wrap('  ', `${dnssec} (${resolver.detail}; ${resolver.description})`),
+    ...wrap(
+      '  ',
+      resolver.state === 'not-asked'
+        ? `${dnssec}: ${resolver.detail}`
+        : `${dnssec} (${resolver.detail}; ${resolver.description})`,
+    ),
   ]
 }
 
@@ -162,10 +168,11 @@ function colourOf(verdict: ReportedTrial['verdict']): Colour {
 }
 
 function conclusionText(report: CheckReport, style: Style): readonly string[] {
-  const { conclusion, treatment, rule } = report
+  const { conclusion } = report
   const { delivery, host, reason, detail, rfc } = conclusion
   const [words, colour] = {
     verified: ['Would be delivered, verified', 'good'],
+    'if-verified': ['Would be delivered if verified', 'fair'],
     unverified: ['Would be delivered, not verified', 'fair'],
     deferred: ['Would be deferred', 'bad'],
     bounced: ['Would be returned to the sender', 'bad'],
@@ -173,14 +180,19 @@ function conclusionText(report: CheckReport, style: Style): readonly string[] {
   const at = host === null ? '' : `${host}: `
   const because = reason === null ? detail : `${reason}: ${detail} (${rfc ?? ''})`
   return [
-    ...treatmentText(treatment, rule),
+    ...report.endedRules.flatMap((line) =>
+      wrap('', `The exception "${line}" under [destinations] is over and has no effect any more.`),
+    ),
+    ...treatmentText(report),
     ...wrap('', words, (line) => style.paint(line, colour)),
     ...wrap('  ', `${at}${because}`),
   ]
 }
 
-function treatmentText(treatment: CheckReport['treatment'], rule: CheckReport['rule']) {
-  const by = rule === null ? '' : ` (rule "${rule}" under [destinations])`
+function treatmentText({ treatment, rule, ruleFor, ruleUntil }: CheckReport) {
+  const until = ruleUntil === null ? '' : ` until ${ruleUntil}`
+  const by =
+    rule === null ? '' : ` (rule "${ruleFor ?? ''} = ${rule}${until}" under [destinations])`
   switch (treatment) {
     case 'enforce':
       return rule === null ? [] : wrap('', `A rule of yours has a say${by}.`)

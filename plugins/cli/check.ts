@@ -8,7 +8,7 @@ import { mxIsSecure } from '../delivery/decide'
 import { nextHopDomain, treatmentOf } from '../delivery/planner'
 import type { Treatment } from '../delivery/planner'
 import type { Plan } from '../delivery/types'
-import { ruleFor } from '../destinations'
+import { destinationLine, destinationsFor } from '../destinations'
 import { rehearse } from '../haraka/rehearsal'
 import type { Rehearsal } from '../haraka/rehearsal'
 import { createContextSource } from '../haraka/tls-context'
@@ -60,8 +60,13 @@ export async function check(
     route: route ?? null,
     checkedAt: options.now().toISOString(),
     treatment,
-    rule: ruleFor(config, nextHopDomain(judged) ?? judged, options.now()) ?? null,
-    resolver: { ...resolver.health(), description: resolver.describe() },
+    ...reportRule(settings, judged, options.now()),
+    resolver: {
+      ...(wasAsked(mx, literal)
+        ? resolver.health()
+        : { state: 'not-asked', detail: 'no name to look up' }),
+      description: resolver.describe(),
+    },
     mx: { kind: mx.kind, security: 'security' in mx ? mx.security : null },
     lookups: await readLookups(plan.facts, {
       resolver: resolver.resolver,
@@ -74,6 +79,26 @@ export async function check(
     conclusion,
     exitCode: exitCodeOf(conclusion),
   }
+}
+
+function reportRule(
+  { config }: Settings,
+  judged: string,
+  now: Date,
+): Pick<CheckReport, 'rule' | 'ruleFor' | 'ruleUntil' | 'endedRules'> {
+  const { inForce, ended } = destinationsFor(config, nextHopDomain(judged) ?? judged, now)
+  const [counts] = inForce
+  return {
+    rule: counts?.rule ?? null,
+    ruleFor: counts?.name ?? null,
+    ruleUntil: counts?.until ?? null,
+    endedRules: ended.map(destinationLine),
+  }
+}
+
+/** What is no name is never asked for, and a route to an address has none. */
+function wasAsked(mx: Plan['facts']['mx'], literal: string | undefined): boolean {
+  return literal === undefined && !(mx.kind === 'failed' && mx.failure.cause === 'bad-name')
 }
 
 function domainOf(target: string): string {

@@ -188,7 +188,7 @@ async function resolverFinding(config: Config, { resolver }: Wiring): Promise<Fi
     return problem(
       'resolver',
       `no resolver answers, so mail waits: ${text}`,
-      'Start it, or name another one in tls-policy.ini: [dns] servers=.',
+      'Start it, or name another one in tls-policy.ini, such as servers=127.0.0.1 under [dns].',
     )
   }
   if (!config.dane.enabled) {

@@ -96,7 +96,8 @@ export interface ReportedTrial extends Reasoned {
 }
 
 export interface Conclusion {
-  readonly delivery: 'verified' | 'unverified' | 'deferred' | 'bounced'
+  /** `if-verified`: without --connect, where the host must show a certificate. */
+  readonly delivery: 'verified' | 'if-verified' | 'unverified' | 'deferred' | 'bounced'
   readonly host: string | null
   readonly reason: ReasonCode | null
   readonly rfc: string | null
@@ -112,8 +113,13 @@ export interface CheckReport {
   readonly checkedAt: string
   readonly treatment: Treatment
   readonly rule: DestinationRule | null
+  /** The line that the rule comes from: the domain, or `.parent`, and its last day. */
+  readonly ruleFor: string | null
+  readonly ruleUntil: string | null
+  /** Lines that would fit, and are over. */
+  readonly endedRules: readonly string[]
   readonly resolver: {
-    readonly state: Health['state']
+    readonly state: Health['state'] | 'not-asked'
     readonly detail: string
     readonly description: string
   }
@@ -199,10 +205,17 @@ function reportDemand({ requirement, policy }: PlannedHost): Demand {
         sni,
         success,
         tlsa: (dane?.records ?? []).map(presentRecord),
-        names: [...new Set([...(dane?.references ?? []), ...(pkix ? [pkix.host] : [])])],
+        names: [...new Set([...namesUnderDane(dane), ...(pkix ? [pkix.host] : [])])],
       }
     }
   }
+}
+
+/** Under DANE-EE names do not count (RFC 7672 section 3.1.1). */
+function namesUnderDane(
+  dane: Extract<Requirement, { level: 'authenticate' }>['dane'],
+): readonly string[] {
+  return dane?.records.some(({ usage }) => usage === 2) ? dane.references : []
 }
 
 export function reportTrial({
@@ -278,10 +291,10 @@ export function conclude(
   if (!enforce) return concluded('unverified', host, undefined, 'no policy is enforced')
   return requirement.level === 'authenticate'
     ? concluded(
-        requirement.success === 'verified' ? 'verified' : 'unverified',
+        'if-verified',
         host,
         undefined,
-        'if its certificate is what the policy demands (--connect looks)',
+        `its certificate must be what the policy demands (--connect looks), and counts as "${requirement.success}"`,
       )
     : concluded(
         'unverified',
@@ -332,6 +345,7 @@ export function exitCodeOf({ delivery }: Conclusion): number {
   switch (delivery) {
     case 'verified':
       return EXIT.verified
+    case 'if-verified':
     case 'unverified':
       return EXIT.unverified
     case 'deferred':

@@ -221,7 +221,7 @@ function requirePublished(host: HostFacts, facts: Facts, rules: Rules): Decided 
     case 'unusable':
       return (
         requireSts(host, facts, rules) ?? {
-          requirement: { level: 'encrypt', sni: sniFor(host.host), reason: 'tlsa-unusable' },
+          requirement: { level: 'encrypt', sni: sniFor(host.host), reason: 'tls-unauthenticated' },
           policy: 'dane',
         }
       )

@@ -36,8 +36,7 @@ export function judge(
   if (requirement.level === 'encrypt') {
     return {
       verdict: 'encrypted',
-      reason:
-        requirement.reason === 'operator-encrypt' ? 'operator-encrypt' : 'tls-unauthenticated',
+      reason: requirement.reason,
       detail: 'TLS was mandatory, authentication was not',
     }
   }

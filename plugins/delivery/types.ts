@@ -120,7 +120,7 @@ export type Requirement =
   | {
       readonly level: 'encrypt'
       readonly sni: string | undefined
-      readonly reason: 'tlsa-unusable' | 'operator-encrypt'
+      readonly reason: 'tls-unauthenticated' | 'operator-encrypt'
     }
   | {
       readonly level: 'authenticate'

@@ -146,7 +146,7 @@ function world(): World {
       ta: { ...strict, ...demand(tlsaRecord(root, 2, 0, 1)) },
       pkix: { ...strict, ...sts },
       both: { ...strict, ...ee, ...sts },
-      encrypt: { level: 'encrypt', sni: HOST, reason: 'tlsa-unusable' },
+      encrypt: { level: 'encrypt', sni: HOST, reason: 'tls-unauthenticated' },
     },
     fits: { ee: ['good'], ta: ['good'], pkix: ['good'], both: ['good'], encrypt: CERTIFICATES },
     client: createSecureContext({ ca: root.pem }),

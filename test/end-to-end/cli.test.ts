@@ -96,7 +96,8 @@ describe('end to end: the command', function () {
     it('without --connect opens no connection', async () => {
       const domain = await makeDomain(lab, 'planned.test', { hosts: [{ tlsa: [[3, 1, 1]] }] })
       const { code, stdout } = await run('check', 'planned.test')
-      assert.equal(code, 0)
+      assert.equal(code, 1)
+      assert.match(stdout, /^Would be delivered if verified$/m)
       assert.match(stdout, /--connect\s+looks/)
       assert.equal(domain.hosts[0]?.sessions.entries.length, 0)
     })
@@ -122,6 +123,18 @@ describe('end to end: the command', function () {
       const { code, stdout } = await run('check', 'anywhere.test', ...route)
       assert.equal(code, 0, stdout)
       assert.match(stdout, /_587\._tcp\.relay\.routes\.test/)
+    })
+
+    it('names the line of a rule and its last day, and an exception that is over', async () => {
+      await makeDomain(lab, 'sub.ruled.test', { hosts: [{}] })
+      const folder = await folderWith({
+        'tls-policy.ini':
+          '[destinations]\nsub.ruled.test=off until 2020-01-01\n*.ruled.test=encrypt until 2031-12-31\n',
+      })
+      const { stdout } = await runCommand(folder, 'check', 'u@sub.ruled.test')
+      const words = stdout.replaceAll(/\s+/g, ' ')
+      assert.match(words, /exception "sub\.ruled\.test=off until 2020-01-01" .* is over/)
+      assert.match(words, /\(rule "\.ruled\.test = encrypt until 2031-12-31" under/)
     })
 
     it('an address literal has no policy; by itself Haraka lets such mail wait', async () => {
@@ -336,6 +349,9 @@ describe('end to end: the command', function () {
 
   it('exit code 64 where it was not understood, or there is no Haraka folder', async () => {
     assert.equal((await run('chekc', 'x.test')).code, 64)
+    const url = await run('check', 'http://foo.test/')
+    assert.equal(url.code, 64)
+    assert.match(url.stderr, /"http:\/\/foo\.test\/" is no domain name/)
     const { code, stderr } = await runCommand(join(lab.folder, 'nowhere'), 'doctor')
     assert.equal(code, 64)
     assert.match(stderr, /no Haraka folder/)

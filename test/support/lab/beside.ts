@@ -150,7 +150,7 @@ function differenceOf(
   exitCode: number,
 ): string | undefined {
   const { delivery, host, reason } = conclusion
-  const codes = { verified: 0, unverified: 1, deferred: 2, bounced: 2 }
+  const codes = { verified: 0, 'if-verified': 1, unverified: 1, deferred: 2, bounced: 2 }
   if (exitCode !== codes[delivery]) return 'the exit code'
   const goesTo = trials?.find(({ result }) => result === 'delivers')
   const gotIt = outcome.kind === 'delivered' ? outcome.ip : undefined

@@ -18,6 +18,10 @@ describe('the command line', () => {
         route: { host: 'relay.example', port: 587 },
       },
     ],
+    ...['bücher.example', 'a_b.example.', '[192.0.2.1]', '[IPv6:2001:db8::1]', '2001:db8::1'].map(
+      (target) =>
+        [`check ${target}`, { kind: 'check', target, connect: false, route: {} }] as const,
+    ),
     ['policies list', { kind: 'list' }],
     ['policies show x.example', { kind: 'show', domain: 'x.example' }],
     ['policies refresh x.example', { kind: 'refresh', domain: 'x.example' }],
@@ -46,6 +50,12 @@ describe('the command line', () => {
     'chekc x',
     'check',
     'check a b',
+    'check http://foo.lab/',
+    'check foo.lab:25',
+    'check foo.lab/x',
+    'check user@',
+    'check x --host smtp://relay.example',
+    'policies show https://mta-sts.x.example/',
     'check x --port 0',
     'check x --port 65536',
     'check x --port smtp',

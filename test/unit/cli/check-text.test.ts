@@ -13,6 +13,9 @@ const report: CheckReport = {
   checkedAt: '2026-11-22T12:00:00.000Z',
   treatment: 'enforce',
   rule: null,
+  ruleFor: null,
+  ruleUntil: null,
+  endedRules: [],
   resolver: { state: 'validating', detail: 'the root is secure', description: 'backend ad' },
   mx: { kind: 'mx', security: 'secure' },
   lookups: [
@@ -201,12 +204,31 @@ describe('text of check', () => {
 
   const treatments: readonly (readonly [Partial<CheckReport>, RegExp])[] = [
     [{ treatment: 'observe' }, /^Policies are only observed here: Haraka delivers as without/m],
-    [{ treatment: 'observe', rule: 'observe' }, /only observed here \(rule "observe" under/],
-    [{ treatment: 'off', rule: 'off' }, /^No policy applies here \(rule "off" under/m],
-    [{ treatment: 'enforce', rule: 'dane-only' }, /rule "dane-only"/],
+    [
+      { treatment: 'observe', rule: 'observe', ruleFor: '.example' },
+      /only observed here \(rule "\.example = observe" under/,
+    ],
+    [
+      { treatment: 'off', rule: 'off', ruleFor: 'x.example', ruleUntil: '2031-12-31' },
+      /^No policy applies here \(rule "x\.example = off until 2031-12-31" under/m,
+    ],
+    [
+      { treatment: 'enforce', rule: 'dane-only', ruleFor: '.example' },
+      /^A rule of yours has a say \(rule "\.example = dane-only"/m,
+    ],
+    [
+      { endedRules: ['x.example=off until 2020-01-01'] },
+      /^The exception "x\.example=off until 2020-01-01" under \[destinations\] is over/m,
+    ],
+    [
+      {
+        resolver: { state: 'not-asked', detail: 'no name', description: 'backend not chosen yet' },
+      },
+      /^ {2}No resolver was asked: no name$/m,
+    ],
   ]
   for (const [change, pattern] of treatments) {
-    it(`says what a rule of the operator does: ${JSON.stringify(change)}`, () => {
+    it(`says what else it depends on: ${JSON.stringify(change)}`, () => {
       assert.match(checkText({ ...report, ...change }, styleFor(false)).join('\n'), pattern)
     })
   }

@@ -70,16 +70,16 @@ describe('how check concludes', () => {
       'bounced',
       2,
     ],
-    ['first host demands', hosts(verified), true, undefined, 'verified', 0],
+    ['first host demands', hosts(verified), true, undefined, 'if-verified', 1],
     [
       'first host cannot be used, second demands',
       hosts(refused, verified),
       true,
       undefined,
-      'verified',
-      0,
+      'if-verified',
+      1,
     ],
-    ['trusted is not verified', hosts(trusted), true, undefined, 'unverified', 1],
+    ['first host demands, over insecure MX', hosts(trusted), true, undefined, 'if-verified', 1],
     ['nobody demands', hosts(opportunistic), true, undefined, 'unverified', 1],
     ['no host can be used', hosts(refused), true, undefined, 'deferred', 2],
     ['only observed', hosts(verified), false, undefined, 'unverified', 1],
@@ -124,14 +124,33 @@ describe('what check reports', () => {
   it('of a host under both policies: both RFCs, all names', () => {
     const dane = {
       base: 'base.example',
-      records: [{ usage: 3, selector: 1, matchingType: 1, data: Buffer.alloc(32) }] as const,
+      records: [{ usage: 2, selector: 1, matchingType: 1, data: Buffer.alloc(32) }] as const,
       references: ['base.example', 'example'],
       presentation: [],
     }
     const { demand } = reportHost(host({ ...verified, dane }))
     assert.equal(demand.rfc, 'RFC 7672 section 2.2; RFC 8461 section 5')
     assert.deepEqual(demand.names, ['base.example', 'example', 'mx.example'])
-    assert.deepEqual(demand.tlsa, [`3 1 1 ${'00'.repeat(32)}`])
+    assert.deepEqual(demand.tlsa, [`2 1 1 ${'00'.repeat(32)}`])
+  })
+
+  it('under DANE-EE names do not count, and none is shown', () => {
+    const dane = {
+      base: 'base.example',
+      records: [{ usage: 3, selector: 1, matchingType: 1, data: Buffer.alloc(32) }] as const,
+      references: ['base.example', 'example'],
+      presentation: [],
+    }
+    const only: Requirement = { level: 'authenticate', sni: 'x', dane, success: 'verified' }
+    assert.deepEqual(reportHost(host(only)).demand.names, [])
+    assert.deepEqual(reportHost(host({ ...verified, dane })).demand.names, ['mx.example'])
+  })
+
+  it('of a host whose TLSA records are all unusable: no rule of the operator, and section 2.2', () => {
+    const unusable: Requirement = { level: 'encrypt', sni: 'x', reason: 'tls-unauthenticated' }
+    const { demand } = reportHost({ ...host(unusable), policy: 'dane' })
+    assert.equal(demand.rfc, 'RFC 7672 section 2.2')
+    assert.doesNotMatch(demand.detail, /rule/)
   })
 
   it('nextRefresh is when the refresh in the background has its turn at the latest: up to a tenth of its interval before', async () => {

@@ -50,7 +50,8 @@ describe('settings of a Haraka folder', () => {
     const result = readSettings(folder)
     assert.ok(!result.ok)
     assert.equal(result.mistakes.length, 2)
-    for (const mistake of result.mistakes) assert.match(mistake, /^tls-policy\.ini, line [23]: dns\./)
+    for (const mistake of result.mistakes)
+      assert.match(mistake, /^tls-policy\.ini, line [23]: dns\./)
   })
 
   it('a ca_file that cannot be read is a mistake', () => {

@@ -50,13 +50,13 @@ describe('judge: a session against its requirement', () => {
   const table: readonly (readonly [string, Judged, SessionEvidence, string])[] = [
     [
       'USE-11 TLS mandatory, authentication not: any certificate will do',
-      { level: 'encrypt', sni: HOST, reason: 'tlsa-unusable' },
+      { level: 'encrypt', sni: HOST, reason: 'tls-unauthenticated' },
       session([stranger], 'DEPTH_ZERO_SELF_SIGNED_CERT'),
       'encrypted tls-unauthenticated',
     ],
     [
       'USE-11 even none at all',
-      { level: 'encrypt', sni: HOST, reason: 'tlsa-unusable' },
+      { level: 'encrypt', sni: HOST, reason: 'tls-unauthenticated' },
       session([], 'UNABLE_TO_GET_ISSUER_CERT'),
       'encrypted tls-unauthenticated',
     ],
