@@ -3,12 +3,13 @@
  * and an attacker), a handful of mails through a real Haraka, and a table: where they went, how protected, and why.
  */
 // Moves this very command into a namespace of its own.
-import { Lab, policyText, tlsaLine } from '../test/support/lab'
+import { Lab, type Outcome, policyText, tlsaLine } from '../test/support/lab'
 
 interface Row {
   readonly to: string
   readonly scene: string
   readonly sentTo: string
+  readonly withoutPlugin: string
   readonly protection: string
   readonly why: string
 }
@@ -58,6 +59,8 @@ async function demo(): Promise<void> {
       },
     })
 
+    const without = await lab.haraka({ port: 2526 })
+
     const scenes: readonly (readonly [string, string])[] = [
       ['dane.test', 'DANE; honest receiver'],
       ['sts.test', 'MTA-STS; honest receiver'],
@@ -65,9 +68,11 @@ async function demo(): Promise<void> {
       ['stripped.test', 'MTA-STS; attacker strips STARTTLS'],
       ['plain.test', 'neither DANE nor MTA-STS'],
     ]
+    const attacked: readonly string[] = ['forged.test', 'stripped.test']
     const rows: Row[] = []
     for (const [domain, scene] of scenes) {
       const outcome = await haraka.deliver(`you@${domain}`)
+      const other = await without.deliver(`you@${domain}`)
       const line = await haraka.waitForLine(
         `the log line of ${domain}`,
         new RegExp(`tls-policy: domain=${domain.replace('.', '\\.')} `),
@@ -79,6 +84,7 @@ async function demo(): Promise<void> {
         to: `you@${domain}`,
         scene,
         sentTo: sent ? outcome.host : `nobody: ${outcome.kind}`,
+        withoutPlugin: withoutPlugin(other, attacked.includes(domain)),
         protection: sent ? word('verdict') : '-',
         why: sent ? word('detail') || word('reason') : `${word('reason')}: ${word('detail')}`,
       })
@@ -90,10 +96,18 @@ async function demo(): Promise<void> {
   }
 }
 
+/** @param attacked whether it is an attacker who answers for the receiver */
+function withoutPlugin(outcome: Outcome, attacked: boolean): string {
+  if (outcome.kind !== 'delivered') return outcome.kind
+  const how = outcome.tls ? 'over TLS' : 'in CLEARTEXT'
+  return attacked ? `sent to the ATTACKER, ${how}` : `sent ${how}, to anybody who answers`
+}
+
 const COLUMNS = [
   ['to', 'TO', 17],
   ['scene', 'SITUATION', 24],
-  ['sentTo', 'SENT TO', 16],
+  ['withoutPlugin', 'PLAIN HARAKA', 20],
+  ['sentTo', 'WITH THE PLUGIN', 16],
   ['protection', 'PROTECTION', 10],
   ['why', 'WHY', 40],
 ] as const

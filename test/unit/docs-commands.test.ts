@@ -41,6 +41,16 @@ const LOG = [
     verdict: 'verified',
     reason: 'sts-matched',
   }),
+  ...(['no-such-domain', 'null-mx', 'bad-domain'] as const).map((reason) =>
+    logLine({
+      domain: 'exmaple.com',
+      policy: 'none',
+      require: 'refuse',
+      verdict: 'refused',
+      reason,
+      mode: 'observe',
+    }),
+  ),
 ].map((line) => `2026-01-01T00:00:00.000Z [NOTICE] [-] [tls-policy] tls-policy: ${line}\n`)
 
 let folder: string
@@ -85,7 +95,7 @@ describe('commands in the docs', () => {
     const [lines = '', reasons = '', ...more] = blocks('troubleshooting.md', 'sh run')
     assert.deepEqual(more, [])
     assert.equal(shell(lines), LOG[0])
-    assert.match(shell(reasons), /^ +1 verdict=refused reason=dane-no-match\n$/)
+    assert.match(shell(reasons), /^ +1 verdict=refused reason=dane-no-match$/m)
   })
 
   it('no other page has commands to run that no test runs', () => {
