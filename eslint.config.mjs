@@ -21,6 +21,7 @@ const ROOMS = {
     'ini',
     'own-file',
     'own-user',
+    'resolver-words',
     'settings',
     'wiring',
   ],
@@ -37,6 +38,7 @@ const ROOMS = {
 /** Files that think and do no I/O: what they know comes in as arguments. The first comment of each says "Pure". */
 const PURE = [
   'settings.ts',
+  'resolver-words.ts',
   'config.ts',
   'destinations.ts',
   'ini.ts',

@@ -28,6 +28,7 @@ import type { OutboundModule } from './load'
 import { readOwnUser } from './own-user'
 import type { OwnUser } from './own-user'
 import type { Logger, Store } from './store'
+import { resolverWords } from './resolver-words'
 import { storeFolderBeside } from './settings'
 import { prepareStore, wire } from './wiring'
 import type { Wiring, WiringOptions } from './wiring'
@@ -254,21 +255,9 @@ function tellStart(plugin: HarakaPlugin, { mode, store }: Config, open: Store): 
 
 /** In plain words: is DANE on, and if not, what that means and how to get it. */
 function tellHealth(plugin: HarakaPlugin, health: Health): void {
-  switch (health.state) {
-    case 'validating':
-      plugin.lognotice(plugin, `DNSSEC is validated, DANE is on (${health.detail})`)
-      return
-    case 'blind':
-      plugin.logwarn(
-        plugin,
-        `DNSSEC is NOT validated, so DANE is off; MTA-STS is not affected (${health.detail}). ` +
-          'To get DANE, run a validating resolver on this machine, such as unbound, and name it in ' +
-          'tls-policy.ini: [dns] servers=127.0.0.1',
-      )
-      return
-    case 'unreachable':
-      plugin.logwarn(plugin, `no DNS resolver answers, so mail will wait (${health.detail})`)
-  }
+  const { says, cure } = resolverWords(health)
+  if (cure === undefined) plugin.lognotice(plugin, says)
+  else plugin.logwarn(plugin, `${says}. Do: ${cure}`)
 }
 
 /** Haraka's `plugins`. */

@@ -152,8 +152,6 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
 /** Days without mail after which a domain counts as given up: as long as its policy is refreshed. */
 const UNUSED = 180
 const DAY = 86_400_000
-const MINUTE = 60_000
-const HOUR = 60 * MINUTE
 
 /** Where the store cannot say, it may well be. */
 async function isInUse(store: Store, domain: string): Promise<boolean> {
@@ -238,8 +236,6 @@ export function wireResolver({
     timeoutMs: dns.timeoutSeconds * 1000,
     deadlineMs: dns.deadlineSeconds * 1000,
     selfTest: { signedName: dns.selfTest },
-    // Who would rather wait than go without DANE wants to know soon.
-    selfTestIntervalMs: () => (config().dane.blindResolver === 'defer' ? MINUTE : HOUR),
     cacheEntries: CACHED_OUTCOMES,
     onHealth,
   })

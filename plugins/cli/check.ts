@@ -51,6 +51,7 @@ export async function check(
   const rehearsal = options.connect ? await tryHosts(plan, enforce, settings, options) : undefined
   const conclusion = conclude(plan, enforce, rehearsal)
   const { mx, sts } = plan.facts
+  const { state, detail } = resolver.health()
   const signal = AbortSignal.timeout(config.dns.deadlineSeconds * 1000)
   return {
     version: 1,
@@ -63,7 +64,7 @@ export async function check(
     ...reportRule(settings, judged, options.now()),
     resolver: {
       ...(wasAsked(mx, literal)
-        ? resolver.health()
+        ? { state, detail }
         : { state: 'not-asked', detail: 'no name to look up' }),
       description: resolver.describe(),
     },

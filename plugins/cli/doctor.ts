@@ -3,12 +3,13 @@
  * resolver and store that a delivery would use; changes nothing but a note of one second's life in the store.
  */
 import { readdirSync, statSync } from 'node:fs'
-import { getServers } from 'node:dns'
 import { join } from 'node:path'
 import type { Config } from '../config'
 import { endedDestinations } from '../destinations'
-import { createResolver } from '../dnssec-stub'
+import { createResolver, systemServers } from '../dnssec-stub'
+import type { Health } from '../dnssec-stub'
 import { NOTHING_RELAYS, relaysNothing } from '../haraka/roads'
+import { isSilent, resolverWords } from '../resolver-words'
 import type { Logger } from '../store'
 import type { Wiring } from '../wiring'
 import type { HarakaFound } from './find-haraka'
@@ -185,11 +186,8 @@ async function resolverFinding(config: Config, { resolver }: Wiring): Promise<Fi
   const text = `${health.detail}; ${resolver.describe()}`
   if (health.state === 'validating') return ok('resolver', `DNSSEC is validated: ${text}`)
   if (health.state === 'unreachable') {
-    return problem(
-      'resolver',
-      `no resolver answers, so mail waits: ${text}`,
-      'Start it, or name another one in tls-policy.ini, such as servers=127.0.0.1 under [dns].',
-    )
+    const what = isSilent(health) ? 'no resolver answers' : 'DNS lookups fail'
+    return problem('resolver', `${what}, so mail waits: ${text}`, cureFor(health))
   }
   if (!config.dane.enabled) {
     return note(
@@ -197,6 +195,10 @@ async function resolverFinding(config: Config, { resolver }: Wiring): Promise<Fi
       `DNSSEC is not validated, and DANE is off by [dane] enabled: ${text}`,
       null,
     )
+  }
+  if (health.cause === 'untestable') {
+    const what = 'whether DNSSEC is validated cannot be told'
+    return problem('resolver', `${what}: ${text}`, cureFor(health))
   }
   return (await validatesUntrusted(config))
     ? problem(
@@ -206,19 +208,19 @@ async function resolverFinding(config: Config, { resolver }: Wiring): Promise<Fi
           'servers=127.0.0.1; or, where nobody can sit on the path, name the resolver under ' +
           '[dns] servers and set trust_ad=listed.',
       )
-    : problem(
-        'resolver',
-        `DNSSEC is not validated, so DANE is off: ${text}`,
-        'Run a validating resolver on this machine (apt install unbound) and set [dns] ' +
-          'servers=127.0.0.1.',
-      )
+    : problem('resolver', `DNSSEC is not validated, so DANE is off: ${text}`, cureFor(health))
+}
+
+function cureFor(health: Health): string {
+  const { cure = '' } = resolverWords(health)
+  return `${cure.charAt(0).toUpperCase()}${cure.slice(1)}.`
 }
 
 /** Would the resolver's word be worth something, were it believed? */
 async function validatesUntrusted({ dns }: Config): Promise<boolean> {
   const resolver = createResolver({
     backend: 'ad',
-    servers: dns.servers.length > 0 ? dns.servers : getServers(),
+    servers: dns.servers.length > 0 ? dns.servers : systemServers(),
     trustAd: 'listed',
     timeoutMs: dns.timeoutSeconds * 1000,
     deadlineMs: dns.deadlineSeconds * 1000,

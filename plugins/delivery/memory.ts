@@ -52,7 +52,9 @@ export function createFactsMemory({ resolver, now, maxEntries }: FactsMemoryOpti
     const [started, begunIn] = [now(), era]
     const heard = listenTo(resolver)
     const facts = await work(heard.resolver)
-    if (begunIn === era) keep(key, { facts, expires: started + heard.leastTtl() * 1000 })
+    // Lookups may all have gone well, and yet not be believed.
+    if (begunIn === era && facts.mx.kind !== 'failed')
+      keep(key, { facts, expires: started + heard.leastTtl() * 1000 })
     return facts
   }
 

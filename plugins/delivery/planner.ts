@@ -14,15 +14,16 @@ import type { Questions, RouteHost, Sources } from './gather'
 import { createFactsMemory } from './memory'
 import type { FactsMemory } from './memory'
 import type { Self } from './self'
-import type { Facts, Plan } from './types'
+import { confirmed } from './confirmed'
+import type { Facts, Plan, PlanOutcome } from './types'
 
 export interface PlannerOptions extends Sources {
   readonly config: () => Config
   readonly tlsSwitchedOff: () => boolean
   /** Which name and addresses are this server's own. */
   readonly self: Self
-  /** Whether the resolver validates, for those who want mail to wait where it does not. */
-  readonly selfTest: Pick<ManagedResolver, 'health' | 'check'>
+  /** Whether the resolver validates, and whether what it says insecurely can be believed. */
+  readonly selfTest: Pick<ManagedResolver, 'health' | 'recent' | 'check' | 'confirm' | 'era'>
   readonly now: () => Date
   /** Milliseconds of a clock that never steps. */
   readonly ticks: () => number
@@ -50,6 +51,14 @@ export interface PlanOptions {
   readonly recheck?: boolean
 }
 
+/** So often is a plan made anew because the resolver has changed meanwhile. */
+const MOST_ROUNDS = 4
+const UNSTEADY: PlanOutcome = {
+  kind: 'defer',
+  reason: 'resolver-blind',
+  detail: 'the resolver goes blind and comes back faster than it answers',
+}
+
 /** Next-hop domains and routes whose facts are kept in each worker. */
 const MOST_KEPT = 10_000
 
@@ -63,7 +72,7 @@ export function nextHopDomain(domain: string): string | undefined {
 }
 
 export function createPlanner(options: PlannerOptions): Planner {
-  const { config, now, random } = options
+  const { config, now, random, selfTest, ticks } = options
   const rule = (nextHop: string) => ruleFor(config(), nextHop, now())
 
   function questions(nextHop: string, recheck: boolean): Questions {
@@ -83,8 +92,8 @@ export function createPlanner(options: PlannerOptions): Planner {
 
   /** Not tested yet, or unreachable when last tested: only another test tells. */
   async function whyBlind(): Promise<string | undefined> {
-    const last = options.selfTest.health()
-    const health = last.state === 'unreachable' ? await options.selfTest.check() : last
+    const last = selfTest.health()
+    const health = last.state === 'unreachable' ? await selfTest.check() : last
     return health.state === 'validating' ? undefined : health.detail
   }
 
@@ -118,14 +127,14 @@ export function createPlanner(options: PlannerOptions): Planner {
     maxEntries: MOST_KEPT,
   })
   let keptUnder = config()
-  let keptFrom = options.selfTest.health().state
+  let keptFrom = selfTest.era()
 
   /** What was gathered under other settings answers other questions; what a blind resolver said is not what a sound one says. */
   function currentMemory(): FactsMemory {
-    const { state } = options.selfTest.health()
-    if (keptUnder !== config() || keptFrom !== state) {
+    const era = selfTest.era()
+    if (keptUnder !== config() || keptFrom !== era) {
       keptUnder = config()
-      keptFrom = state
+      keptFrom = era
       memory.clear()
     }
     return memory
@@ -147,36 +156,67 @@ export function createPlanner(options: PlannerOptions): Planner {
       return { ...known, sts }
     }
     const gathering = asked.recheck ? `${key} anew` : key
-    return currentMemory().gather(gathering, (resolver) => work({ ...options, resolver }))
+    // Without DANE, nothing rests on what is secure.
+    return currentMemory().gather(gathering, (resolver) =>
+      !asked.askDane
+        ? work({ ...options, resolver })
+        : confirmed({ resolver, confirm: selfTest.confirm, ticks }, (heard) =>
+            work({ ...options, resolver: heard }),
+          ),
+    )
+  }
+
+  /**
+   * A plan that rests on no self-test older than a minute, and on no answer from before the resolver went blind, came back or
+   * was replaced by another while the plan was made.
+   */
+  async function steadyPlan(make: () => Promise<Plan>): Promise<Plan> {
+    for (let round = 1; ; round++) {
+      const health = selfTest.recent()
+      if (health instanceof Promise) await health
+      const era = selfTest.era()
+      const plan = await make()
+      if (selfTest.era() === era) return plan
+      if (round === MOST_ROUNDS) return { ...plan, outcome: UNSTEADY }
+    }
+  }
+
+  async function domainPlan(nextHop: string, recheck: boolean): Promise<Plan> {
+    const blind = mindsBlindness(questions(nextHop, recheck)) ? await whyBlind() : undefined
+    const asked = questions(nextHop, recheck)
+    const facts = await factsFor(
+      `domain ${rule(nextHop) ?? ''} ${nextHop}`,
+      nextHop,
+      asked,
+      (sources) => gatherForDomain(nextHop, sources, asked),
+    )
+    return decide(facts, await rules(nextHop, asked, blind), random)
+  }
+
+  async function routePlan(route: RouteHost): Promise<Plan> {
+    const { host, port } = route
+    const blind = mindsBlindness(questions(host, false)) ? await whyBlind() : undefined
+    const asked = questions(host, false)
+    const facts = await factsFor(
+      `route ${rule(host) ?? ''} ${host} ${port}`,
+      host,
+      asked,
+      (sources) => gatherForRoute(route, sources, asked),
+    )
+    return decide(facts, await rules(host, asked, blind), random)
   }
 
   return {
     async planForDomain(domain, { recheck = false } = {}) {
       const nextHop = nextHopDomain(domain)
       if (nextHop === undefined) return unusableName(domain, 'bounce')
-      const blind = mindsBlindness(questions(nextHop, recheck)) ? await whyBlind() : undefined
-      const asked = questions(nextHop, recheck)
-      const facts = await factsFor(
-        `domain ${rule(nextHop) ?? ''} ${nextHop}`,
-        nextHop,
-        asked,
-        (sources) => gatherForDomain(nextHop, sources, asked),
-      )
-      return decide(facts, await rules(nextHop, asked, blind), random)
+      return steadyPlan(() => domainPlan(nextHop, recheck))
     },
     async planForRoute(route) {
       const host = nextHopDomain(route.host)
       // The operator's to mend, and no reason to send mail back.
       if (host === undefined) return unusableName(route.host, 'defer')
-      const blind = mindsBlindness(questions(host, false)) ? await whyBlind() : undefined
-      const asked = questions(host, false)
-      const facts = await factsFor(
-        `route ${rule(host) ?? ''} ${host} ${route.port}`,
-        host,
-        asked,
-        (sources) => gatherForRoute({ ...route, host }, sources, asked),
-      )
-      return decide(facts, await rules(host, asked, blind), random)
+      return steadyPlan(() => routePlan({ ...route, host }))
     },
   }
 }

@@ -4,35 +4,36 @@
  * once a validator said that data is bogus, or where some servers are trusted and others are not, no reply of lesser
  * standing takes the place of the trusted one.
  */
-import { exchange, type Exchanged } from './exchange'
-import {
-  failure,
-  failureWith,
-  resolverOver,
-  type Ask,
-  type ClosableResolver,
-  type Step,
-} from './lookup'
-import { interpret } from './reply'
-import { serverText, type TrustedServer } from './servers'
-import type { Failure, FailureCause, RecordType } from './types'
+import { failure, resolverOver, type Ask, type ClosableResolver, type Step } from './lookup'
+import type { TrustedServer } from './servers'
+import type { Failure, FailureCause, Health, RecordType } from './types'
+import { upstream, type UpstreamOptions } from './upstream'
 import type { Question } from './wire'
 
-export interface AdOptions {
+export interface AdOptions extends UpstreamOptions {
   /** Asked in this order, the one that answered last first. Not empty. */
   readonly servers: readonly TrustedServer[]
-  /** For one try at one server, milliseconds. */
-  readonly timeoutMs: number
   /** For a whole lookup with all its tries and aliases, milliseconds. */
   readonly deadlineMs: number
   /** How many lookups may be under way at a time. */
   readonly concurrency: number
-  /** A fresh unpredictable number from 0 to 65535. */
-  readonly randomId: () => number
+  /** How often a server that kept silent, could not be reached or was not understood is asked one question; default 2. */
+  readonly attempts?: number
+  /** Begin with another server each time. */
+  readonly rotate?: boolean
 }
 
-/** How often a server that kept silent, could not be reached or was not understood is asked one question. */
-const TRIES = 2
+export interface AdResolver extends ClosableResolver {
+  /** Self-tests of each server that is asked, which begin after this call. Never rejects. */
+  test(): Promise<readonly Health[]>
+  /**
+   * What self-tests say that began after the latest insecure answer of each server. A server that gave none since its last
+   * test is not tested.
+   */
+  confirm(): Promise<readonly Health[]>
+}
+
+const ATTEMPTS = 2
 
 /** The servers that are asked: where any is trusted, the others are left out, lest silencing one strips security. */
 export function serversAsked(servers: readonly TrustedServer[]): readonly TrustedServer[] {
@@ -41,9 +42,9 @@ export function serversAsked(servers: readonly TrustedServer[]): readonly Truste
 }
 
 /** Makes the resolver; it opens no socket before the first lookup. */
-export function adResolver(options: AdOptions): ClosableResolver {
-  const { timeoutMs, randomId } = options
-  const servers = serversAsked(options.servers)
+export function adResolver(options: AdOptions): AdResolver {
+  const { attempts = ATTEMPTS, rotate = false } = options
+  const upstreams = serversAsked(options.servers).map((server) => upstream(server, options))
   let firstChoice = 0
 
   const ask: Ask = async <T extends RecordType>(
@@ -51,12 +52,13 @@ export function adResolver(options: AdOptions): ClosableResolver {
     signal: AbortSignal,
   ): Promise<Step<T>> => {
     const failures = new Map<TrustedServer, Failure>()
-    const order = [...servers.slice(firstChoice), ...servers.slice(0, firstChoice)]
-    for (let tries = 0; tries < TRIES; tries++) {
-      for (const server of order) {
+    const order = [...upstreams.slice(firstChoice), ...upstreams.slice(0, firstChoice)]
+    if (rotate) firstChoice = (firstChoice + 1) % Math.max(1, upstreams.length)
+    for (let tries = 0; tries < attempts; tries++) {
+      for (const one of order) {
+        const { server } = one
         if (!mayAskAgain(failures.get(server))) continue
-        const exchanged = await exchange(server, question, { timeoutMs, signal, randomId })
-        const step = judge(server, exchanged, question)
+        const step = await one.ask(question, signal, { again: tries > 0 })
         if (step.kind === 'failed') {
           if (step.cause === 'aborted') return worst(failures) ?? step
           failures.set(server, step)
@@ -64,31 +66,23 @@ export function adResolver(options: AdOptions): ClosableResolver {
         }
         const bogus = [...failures.values()].find(({ cause }) => cause === 'bogus')
         if (bogus !== undefined && step.security !== 'secure') return bogus
-        firstChoice = servers.indexOf(server)
+        if (!rotate) firstChoice = upstreams.indexOf(one)
         return step
       }
     }
     return worst(failures) ?? failure('network', 'no server to ask')
   }
 
-  return resolverOver(ask, options)
-}
-
-function judge<T extends RecordType>(
-  server: TrustedServer,
-  exchanged: Exchanged,
-  question: Question & { readonly type: T },
-): Step<T> {
-  if (exchanged.kind === 'failed') {
-    return failure(exchanged.cause, `${serverText(server)}: ${exchanged.why}`)
+  const resolver = resolverOver(ask, options)
+  return {
+    resolve: (name, type, resolveOptions) => resolver.resolve(name, type, resolveOptions),
+    test: () => Promise.all(upstreams.map((one) => one.test())),
+    confirm: () => Promise.all(upstreams.flatMap((one) => one.confirm() ?? [])),
+    close() {
+      resolver.close()
+      for (const one of upstreams) one.close()
+    },
   }
-  const { message } = exchanged
-  const finding = interpret(message, question)
-  if (finding.kind !== 'failed') {
-    const isSecure = server.trusted && message.head.authenticData
-    return { ...finding, security: isSecure ? 'secure' : 'insecure' }
-  }
-  return failureWith(message, finding.cause, `${serverText(server)}: ${finding.why}`)
 }
 
 /** A server that answered has said its word; silence and noise may be accidents of the way. */

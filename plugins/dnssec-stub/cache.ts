@@ -23,6 +23,8 @@ export interface CachedResolver extends Resolver {
   cachedOutcome<T extends RecordType>(name: string, type: T): Outcome<T> | undefined
   /** Forgets everything; lookups under way go on for those who wait for them, and leave nothing behind. */
   clear(): void
+  /** As `clear`, for all that is not secure. */
+  forgetInsecure(): void
 }
 
 const MAX_TTL = 3600
@@ -131,6 +133,12 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
     },
     clear() {
       entries.clear()
+      flights.clear()
+    },
+    forgetInsecure() {
+      for (const [key, { outcome }] of entries) {
+        if (outcome.kind === 'failed' || outcome.security === 'insecure') entries.delete(key)
+      }
       flights.clear()
     },
   }

@@ -13,6 +13,8 @@ export interface Backend {
   readonly resolver: ClosableResolver
   /** Is its word on security worth anything? */
   test(): Promise<Health>
+  /** What tests say that began after its latest insecure answers; absent where its insecure answers are proofs. */
+  confirm?(): Promise<readonly Health[]>
 }
 
 export interface ValidatingBackend extends Backend {
@@ -34,6 +36,8 @@ export interface Choice extends Resolver {
   make(): Promise<{ readonly health: Health; readonly hasChanged: boolean }>
   /** What is asked at present; undefined while the first choice is made. */
   current(): Backend | undefined
+  /** As the present backend's. */
+  confirm(): Promise<readonly Health[]>
   close(): void
 }
 
@@ -43,6 +47,7 @@ export function only(backend: Backend): Choice {
     resolve: (name, type, options) => backend.resolver.resolve(name, type, options),
     make: async () => ({ health: await backend.test(), hasChanged: false }),
     current: () => backend,
+    confirm: () => backend.confirm?.() ?? Promise.resolve([]),
     close: () => backend.resolver.close(),
   }
 }
@@ -59,7 +64,9 @@ export function bestOf(candidates: Candidates): Choice {
 
   const choose = async (): Promise<{ backend: Backend; health: Health }> => {
     const trusted = await trusting?.test()
-    if (trusting !== undefined && trusted !== undefined && trusted.state !== 'blind') {
+    // Through servers that take no EDNS, getdns gets no signatures either, and every lookup would fail.
+    const isLast = trusted?.state === 'blind' && trusted.cause === 'no-edns'
+    if (trusting !== undefined && trusted !== undefined && (trusted.state !== 'blind' || isLast)) {
       return { backend: trusting, health: trusted }
     }
     const usable = wasUsable ? { ok: true as const } : await validating?.usable()
@@ -95,6 +102,7 @@ export function bestOf(candidates: Candidates): Choice {
       return { health, hasChanged }
     },
     current: () => current,
+    confirm: () => current?.confirm?.() ?? Promise.resolve([]),
     close() {
       for (const one of [trusting, validating, blind]) one?.resolver.close()
       chosen(blind)

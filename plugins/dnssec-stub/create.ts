@@ -4,117 +4,166 @@
  * package is not installed.
  */
 import { randomInt } from 'node:crypto'
-import { getServers } from 'node:dns'
-import { adResolver, serversAsked } from './ad'
+import { choose, serversText, type BackendOptions, type Settings } from './backends'
 import { cached, type CachedResolver } from './cache'
-import { bestOf, only, type Backend, type Choice, type ValidatingBackend } from './choice'
-import { findGetdns, getdnsResolver, isReadable } from './getdns'
-import { monitor, selfTest, systemTimers, type SelfTestNames, type Timers } from './self-test'
-import { parseServer, serverText, withTrust, type TrustAd, type TrustedServer } from './servers'
-import type { Health } from './types'
+import { failure } from './lookup'
+import { watchResolvConf, type SystemServers, type SystemServersWatch } from './resolv-conf'
+import { monitor, systemTimers, type SelfTestNames, type Timers } from './self-test'
+import { parseServer, serverText, withTrust, type TrustAd } from './servers'
+import { steady } from './steady'
+import type { Failure, Health } from './types'
 
-export interface ResolverOptions {
-  /**
-   * `ad`: believe validating resolvers. `getdns`: validate here (optional package). `auto`: `ad` where every server is
-   * trusted and validates, else `getdns` where installed, else nothing is ever secure and health() says so.
-   */
-  readonly backend: 'auto' | 'ad' | 'getdns'
-  /** `ip`, `ip:port` or `[ip6]:port`; empty: the system's. */
+export interface ResolverOptions extends BackendOptions {
+  /** `ip`, `ip:port` or `[ip6]:port`; empty: the system's, with the options that stand beside them. */
   readonly servers: readonly string[]
   readonly trustAd: TrustAd
-  /** For getdns: a file with the root's DNSKEY or DS records; absent: the system's. */
-  readonly trustAnchor?: string
   /** For one try at one server, milliseconds; default 5000. */
   readonly timeoutMs?: number
   /** For a whole lookup, milliseconds; default 20000. */
   readonly deadlineMs?: number
   /** Default: the root alone. */
   readonly selfTest?: SelfTestNames
-  /** Between two self-tests while all is well, milliseconds, or what says so after each of them; default an hour. */
-  readonly selfTestIntervalMs?: number | (() => number)
+  /** Between two self-tests, milliseconds; default 40 seconds, so that what they find is known within a minute. */
+  readonly selfTestIntervalMs?: number
   /** Told of the first self-test's result and of each change of state. */
   readonly onHealth?: (health: Health, before: Health | undefined) => void
   /** Default 5000. */
   readonly cacheEntries?: number
   /** How many lookups may be under way at a time; default 128. */
   readonly concurrency?: number
-  /** The folder of the getdns package, where `require` does not find it. */
-  readonly getdnsModule?: string
   /** Milliseconds of a clock that never steps. */
   readonly now?: () => number
   /** A fresh unpredictable number from 0 to 65535. */
   readonly randomId?: () => number
   readonly timers?: Timers
-  /** The servers that the system is set up to ask. */
-  readonly systemServers?: () => readonly string[]
+  /** The servers that the system is set up to ask; default: /etc/resolv.conf, watched. */
+  readonly systemServers?: () => SystemServers
+  /** Whether `systemServers` may say something else since this was last asked; default: never. */
+  readonly systemChanged?: () => boolean
 }
 
 export interface ManagedResolver {
   readonly resolver: CachedResolver
   /** The latest self-test's result. */
   health(): Health
-  /** Tests now, chooses the backend anew under `auto`, and says what came of it. Never rejects. */
+  /** The latest result where its test began no more than a minute ago; otherwise a new one's. Never rejects. */
+  recent(): Health | Promise<Health>
+  /** Tests now, or joins the test under way, chooses the backend anew under `auto`, and says what came of it. Never rejects. */
   check(): Promise<Health>
+  /**
+   * To be awaited before something rests on an insecure answer: a resolver that has gone blind since its last self-test says
+   * insecure of everything. One test for all who ask at the same time, and none where nothing was said insecurely since the
+   * last. Where the resolver turns out to be blind, health() says so from then on, and era() is another. Never rejects.
+   * @returns why the answers cannot be believed; undefined where they can, or where health() says that the resolver is blind
+   */
+  confirm(): Promise<Failure | undefined>
+  /** Another number as soon as what was said insecurely before counts no more: ask again. */
+  era(): number
   /** One line: backend, servers, whose AD bit is believed. */
   describe(): string
   /** Ends pending lookups, the self-test and the getdns process. */
   close(): void
 }
 
-const ADVICE =
-  'run a validating resolver on this host and name it in servers, or trust the listed ones (trust_ad=listed), or install getdns'
-
-interface Settings {
-  readonly servers: readonly TrustedServer[]
-  readonly trustAd: TrustAd
-  readonly timeoutMs: number
-  readonly deadlineMs: number
-  readonly concurrency: number
-  readonly names: SelfTestNames
-  readonly now: () => number
-  readonly randomId: () => number
-}
+/** Between two self-tests for the sake of lookups. */
+const PAUSE_MS = 1000
 
 /**
  * @throws Error with a sentence for the operator when a server or the trust anchor file cannot be read, or when
  *   `backend` is `getdns` and that package is not installed
  */
 export function createResolver(options: ResolverOptions): ManagedResolver {
-  const { trustAd, onHealth, timers = systemTimers, systemServers = getServers } = options
-  const isListed = options.servers.length > 0
-  const specs = isListed ? options.servers : systemServers()
-  const settings: Settings = {
-    servers: withTrust(specs.map(parseServer), trustAd, isListed),
-    trustAd,
-    timeoutMs: options.timeoutMs ?? 5000,
-    deadlineMs: options.deadlineMs ?? 20_000,
-    concurrency: options.concurrency ?? 128,
-    names: options.selfTest ?? { signedName: '.' },
-    now: options.now ?? (() => performance.now()),
-    randomId: options.randomId ?? (() => randomInt(65536)),
-  }
-
-  const choice = choose(options, settings)
-  const cache = cached(choice, { now: settings.now, maxEntries: options.cacheEntries ?? 5000 })
-  let state: Health['state'] | undefined
-  const test = async (): Promise<Health> => {
-    const { health, hasChanged } = await choice.make()
-    // What a blind resolver called insecure, a sound one may call secure.
-    if (hasChanged || (state !== undefined && state !== health.state)) cache.clear()
-    state = health.state
-    return health
-  }
-  const { selfTestIntervalMs: intervalMs } = options
+  const { onHealth, timers = systemTimers, selfTestIntervalMs: intervalMs } = options
+  const now = options.now ?? (() => performance.now())
+  const system = systemWatch(options, now)
+  let era = 0
+  let isValidating: boolean | undefined
+  let testedForLookups = Number.NEGATIVE_INFINITY
+  let closed = false
+  let settings = settingsFrom(options, system?.current(), now, forgetInsecure)
+  let choice = choose(options, settings)
+  const steadied = steady(
+    { resolve: (name, type, how) => choice.resolve(name, type, how) },
+    { era: () => era, beforeAsking: () => lookAtServers(), onTrouble, onAnswer },
+  )
+  const cache = cached(steadied, { now, maxEntries: options.cacheEntries ?? 5000 })
   const watch = monitor(test, {
     timers,
+    now,
     ...(intervalMs === undefined ? {} : { intervalMs }),
     ...(onHealth === undefined ? {} : { onChange: onHealth }),
   })
 
+  /** What a blind resolver called insecure, a sound one may call secure; what was secure stays so. */
+  function forgetInsecure(): void {
+    era++
+    cache.forgetInsecure()
+  }
+
+  /** @param closely not by its marks alone */
+  function lookAtServers(closely = false): void {
+    if (closed || system?.look(closely) !== true) return
+    const former = choice
+    settings = settingsFrom(options, system.current(), now, forgetInsecure)
+    choice = choose(options, settings)
+    era++
+    cache.clear()
+    former.close()
+    void watch.again()
+  }
+
+  async function test(): Promise<Health> {
+    for (;;) {
+      lookAtServers()
+      const tested = choice
+      const { health, hasChanged } = await tested.make()
+      if (tested !== choice) continue
+      if (hasChanged || hasTurned(health)) forgetInsecure()
+      return health
+    }
+  }
+
+  /** Silence changes nothing of what was said before. */
+  function hasTurned({ state }: Health): boolean {
+    if (state === 'unreachable') return false
+    const before = isValidating
+    isValidating = state === 'validating'
+    return before !== undefined && before !== isValidating
+  }
+
+  function testForLookups(): void {
+    if (now() - testedForLookups < PAUSE_MS) return
+    testedForLookups = now()
+    void watch.check()
+  }
+
+  function onTrouble(): void {
+    lookAtServers(true)
+    testForLookups()
+  }
+
+  function onAnswer(): void {
+    if (watch.health()?.state === 'unreachable') testForLookups()
+  }
+
   return {
     resolver: cache,
     health: () => watch.health() ?? { state: 'unreachable', detail: 'not tested yet' },
+    recent: () => watch.recent(),
     check: () => watch.check(),
+    async confirm() {
+      if (watch.health()?.state === 'blind') return undefined
+      const found = await choice.confirm()
+      if (found.some(({ state }) => state === 'blind')) {
+        await watch.again()
+        return undefined
+      }
+      const deaf = found.find(({ state }) => state === 'unreachable')
+      return (
+        deaf && failure('timeout', `the resolver answered, and was then tested: ${deaf.detail}`)
+      )
+    },
+    era: () => era,
     describe() {
       const backend = choice.current()?.name
       const auto = options.backend === 'auto' ? ' (auto)' : ''
@@ -125,87 +174,43 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
       return `backend ${backend ?? 'not chosen yet'}${auto}; servers ${servers}`
     },
     close() {
+      closed = true
       watch.stop()
       choice.close()
     },
   }
 }
 
-function choose(options: ResolverOptions, settings: Settings): Choice {
-  const { servers } = settings
-  if (options.backend === 'ad') return only(adBackend(settings))
-  const validating = getdnsBackend(options, settings)
-  if (options.backend === 'getdns') {
-    if (validating !== undefined) return only(validating)
-    throw new Error(
-      'backend getdns needs the npm package getdns and the library libgetdns; the package is not installed',
-    )
-  }
-  const isAllTrusted = servers.every(({ trusted }) => trusted)
-  const unbelieved = servers.map((server) => ({ ...server, trusted: false }))
-  return bestOf({
-    ...(isAllTrusted ? { trusting: adBackend(settings) } : {}),
-    ...(validating === undefined ? {} : { validating }),
-    blind: adBackend({ ...settings, servers: unbelieved }),
-  })
+/** undefined where the operator has named the servers. */
+function systemWatch(
+  { servers, systemServers, systemChanged = () => false }: ResolverOptions,
+  now: () => number,
+): SystemServersWatch | undefined {
+  if (servers.length > 0) return undefined
+  return systemServers === undefined
+    ? watchResolvConf(now)
+    : { current: systemServers, look: systemChanged }
 }
 
-function adBackend(settings: Settings): Backend {
+/** @param system what holds where the operator has named no servers: its options with it */
+function settingsFrom(
+  options: ResolverOptions,
+  system: SystemServers | undefined,
+  now: () => number,
+  onTurn: () => void,
+): Settings {
+  const { trustAd } = options
+  const { servers, ...how } = system ?? { servers: options.servers }
   return {
-    name: 'ad',
-    resolver: adResolver(settings),
-    test: () => testServers(settings),
+    servers: withTrust(servers.map(parseServer), trustAd, system === undefined),
+    trustAd,
+    timeoutMs: options.timeoutMs ?? 5000,
+    deadlineMs: options.deadlineMs ?? 20_000,
+    concurrency: options.concurrency ?? 128,
+    names: options.selfTest ?? { signedName: '.' },
+    now,
+    randomId: options.randomId ?? (() => randomInt(65536)),
+    onTurn,
+    ...how,
   }
-}
-
-function getdnsBackend(
-  { trustAnchor, getdnsModule }: ResolverOptions,
-  settings: Settings,
-): ValidatingBackend | undefined {
-  const modulePath = findGetdns(getdnsModule)
-  if (modulePath === undefined) return undefined
-  if (trustAnchor !== undefined && !isReadable(trustAnchor)) {
-    throw new Error(`the trust anchor file "${trustAnchor}" cannot be read`)
-  }
-  const resolver = getdnsResolver({
-    ...settings,
-    modulePath,
-    ...(trustAnchor === undefined ? {} : { trustAnchor }),
-  })
-  return {
-    name: 'getdns',
-    resolver,
-    test: () => selfTest(resolver, settings.names),
-    usable: () => resolver.usable(),
-  }
-}
-
-/** Each server by itself: one blind server among validating ones would do its harm on a day when the others are down. */
-async function testServers(settings: Settings): Promise<Health> {
-  const asked = serversAsked(settings.servers)
-  if (!asked.some(({ trusted }) => trusted)) {
-    const detail = `no DNS server's word on security is believed (${serversText(settings)}); ${ADVICE}`
-    return { state: 'blind', detail }
-  }
-  const results = await Promise.all(
-    asked.map(async (server) => {
-      const resolver = adResolver({ ...settings, servers: [server] })
-      const { state, detail } = await selfTest(resolver, settings.names)
-      return { state, detail: `${serverText(server)}: ${detail}` }
-    }),
-  )
-  const state = (['blind', 'validating'] as const).find((one) =>
-    results.some((result) => result.state === one),
-  )
-  return {
-    state: state ?? 'unreachable',
-    detail: results.map(({ detail }) => detail).join('; '),
-  }
-}
-
-function serversText({ servers, trustAd }: Settings): string {
-  const list = servers.map(
-    (server) => `${serverText(server)} ${server.trusted ? 'trusted' : 'not trusted'}`,
-  )
-  return `${list.join(', ')} (trust_ad=${trustAd})`
 }

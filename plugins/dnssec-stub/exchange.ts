@@ -11,6 +11,7 @@ import {
   decodeHead,
   decodeMessage,
   encodeQuery,
+  type Dialect,
   type Message,
   type Question,
 } from './wire'
@@ -35,6 +36,10 @@ export interface ExchangeOptions {
   readonly signal: AbortSignal
   /** A fresh unpredictable number from 0 to 65535. */
   readonly randomId: () => number
+  /** Default `edns`. */
+  readonly dialect?: Dialect
+  /** Ask over TCP at once. */
+  readonly tcpOnly?: boolean
 }
 
 /** Asks over UDP, and over TCP where that was not enough. */
@@ -43,8 +48,10 @@ export async function exchange(
   question: Question,
   options: ExchangeOptions,
 ): Promise<Exchanged> {
-  const overUdp = await transport(server, question, options, askOverUdp)
-  if (overUdp.kind !== 'truncated') return overUdp
+  if (options.tcpOnly !== true) {
+    const overUdp = await transport(server, question, options, askOverUdp)
+    if (overUdp.kind !== 'truncated') return overUdp
+  }
   const overTcp = await transport(server, question, options, askOverTcp)
   return overTcp.kind === 'truncated' ? malformed('truncated over TCP') : overTcp
 }
@@ -63,7 +70,7 @@ type Transport = (conversation: Conversation) => () => void
 function transport(
   server: Server,
   question: Question,
-  { timeoutMs, signal, randomId }: ExchangeOptions,
+  { timeoutMs, signal, randomId, dialect = 'edns' }: ExchangeOptions,
   start: Transport,
 ): Promise<Transported> {
   const id = randomId()
@@ -90,9 +97,9 @@ function transport(
     try {
       stop = start({
         server,
-        query: encodeQuery(id, question),
+        query: encodeQuery(id, question, dialect),
         received: (octets) => {
-          const outcome = judge(octets, id, question)
+          const outcome = judge(octets, id, question, dialect)
           if (outcome !== undefined) settle(outcome)
         },
         failed,
@@ -105,12 +112,17 @@ function transport(
 }
 
 /** undefined: not a reply to this query at all. */
-function judge(octets: Buffer, id: number, question: Question): Transported | undefined {
+function judge(
+  octets: Buffer,
+  id: number,
+  question: Question,
+  dialect: Dialect,
+): Transported | undefined {
   const head = decodeHead(octets)
   if (head === undefined || head.id !== id || !head.isResponse) return undefined
   // A truncated message may end anywhere; nothing in it is read.
   if (head.truncated) return { kind: 'truncated' }
-  const decoded = decodeMessage(octets)
+  const decoded = decodeMessage(octets, dialect === 'plain' ? 'counted' : 'malformed')
   if (!decoded.ok) return malformed(decoded.why)
   const { message } = decoded
   // Servers that cannot read a query may send its header alone (RFC 1035 §4.1.1, FORMERR).

@@ -12,5 +12,6 @@ export {
   type MonitorOptions,
   type SelfTestNames,
 } from './self-test'
+export { systemServers, type SystemServers } from './resolv-conf'
 export { parseServer, serverText, type Server, type TrustAd } from './servers'
 export type * from './types'

@@ -3,6 +3,7 @@
  * whose signatures are known to be broken must not come back at all. A resolver that cannot do this is blind: that is
  * its own fault and never a domain's.
  */
+import { turns } from './turns'
 import type { Health, Resolver } from './types'
 
 export interface SelfTestNames {
@@ -22,18 +23,21 @@ export async function selfTest(
   if (signed.kind === 'failed') {
     return {
       state: 'unreachable',
+      cause: signed.cause,
       detail: `cannot look up the signed name "${signedName}": ${signed.detail}`,
     }
   }
   if (signed.security === 'insecure') {
-    return { state: 'blind', detail: `the signed name "${signedName}" does not come back secure` }
+    const detail = `the signed name "${signedName}" does not come back secure`
+    return { state: 'blind', cause: 'not-validating', detail }
   }
   if (bogusName === undefined) {
     return { state: 'validating', detail: `the signed name "${signedName}" comes back secure` }
   }
   const bogus = await resolver.resolve(bogusName, 'A')
   if (bogus.kind !== 'failed') {
-    return { state: 'blind', detail: `the bogus name "${bogusName}" is taken for good` }
+    const detail = `the bogus name "${bogusName}" is taken for good`
+    return { state: 'blind', cause: 'takes-bogus', detail }
   }
   return {
     state: 'validating',
@@ -49,10 +53,10 @@ export interface Timers {
 
 export interface MonitorOptions {
   readonly timers: Timers
-  /** Between tests while all is well; milliseconds, or what says so after each test. */
-  readonly intervalMs?: number | (() => number)
-  /** Until the next test after a bad one: the resolver may only have started later than we. */
-  readonly retryMs?: number
+  /** Milliseconds of a clock that never steps. */
+  readonly now: () => number
+  /** Between two tests, milliseconds. */
+  readonly intervalMs?: number
   /** Told of the first result and of each change of state. */
   readonly onChange?: (health: Health, before: Health | undefined) => void
 }
@@ -60,19 +64,24 @@ export interface MonitorOptions {
 export interface Monitor {
   /** The latest result; undefined before the first. */
   health(): Health | undefined
+  /** The latest result where its test began no more than a minute ago; otherwise a new one's. Never rejects. */
+  recent(): Health | Promise<Health>
   /** Tests now, or joins the test that is under way. Never rejects. */
   check(): Promise<Health>
+  /** A test that begins after this call. Never rejects. */
+  again(): Promise<Health>
   stop(): void
 }
 
-const HOUR_MS = 3_600_000
-const RETRY_MS = 60_000
+/** A test that comes to nothing takes up to twenty seconds; what it finds is to be known within the minute. */
+const INTERVAL_MS = 40_000
+const MOST_AGE_MS = 60_000
 
 /** Runs a self-test at once and then for ever, until stopped. */
 export function monitor(test: () => Promise<Health>, options: MonitorOptions): Monitor {
-  const { timers, intervalMs = HOUR_MS, retryMs = RETRY_MS, onChange } = options
+  const { timers, now, intervalMs = INTERVAL_MS, onChange } = options
   let latest: Health | undefined
-  let underWay: Promise<Health> | undefined
+  let latestBegan = Number.NEGATIVE_INFINITY
   let timer: unknown
   let stopped = false
 
@@ -85,32 +94,26 @@ export function monitor(test: () => Promise<Health>, options: MonitorOptions): M
     }
   }
 
-  const interval = (): number => {
-    if (typeof intervalMs === 'number') return intervalMs
-    try {
-      return intervalMs()
-    } catch {
-      return HOUR_MS
-    }
-  }
-
-  const run = async (): Promise<Health> => {
+  const tests = turns(async (): Promise<Health> => {
+    const began = now()
     const health = await outcomeOf(test)
-    underWay = undefined
     if (stopped) return health
     const before = latest
     latest = health
+    latestBegan = began
     timers.clear(timer)
-    timer = timers.set(() => void check(), health.state === 'validating' ? interval() : retryMs)
+    timer = timers.set(() => void tests.join(), intervalMs)
     if (before?.state !== health.state) tell(health, before)
     return health
-  }
-  const check = (): Promise<Health> => (underWay ??= run())
+  })
 
-  void check()
+  void tests.join()
   return {
     health: () => latest,
-    check,
+    recent: () =>
+      latest !== undefined && now() - latestBegan <= MOST_AGE_MS ? latest : tests.join(),
+    check: () => tests.join(),
+    again: () => tests.anew(),
     stop() {
       stopped = true
       timers.clear(timer)

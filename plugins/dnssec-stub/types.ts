@@ -108,9 +108,23 @@ export interface Resolver {
   ): Promise<Outcome<T>>
 }
 
+/** Why a resolver whose answers come is blind. */
+export type BlindCause =
+  /** No server is on a trusted path: whatever they say of security is not believed. */
+  | 'untrusted'
+  /** A signed name comes back, and not secure. */
+  | 'not-validating'
+  /** It takes no EDNS, and so no DNSSEC. */
+  | 'no-edns'
+  /** A name with broken signatures is taken for good. */
+  | 'takes-bogus'
+  /** It answers for other names, but not for the signed one: whether it validates cannot be told. */
+  | 'untestable'
+
 /** What the self-test found (RFC 7672 §2.1.1: is this resolver's word on security worth anything?). */
 export type Health =
   | { readonly state: 'validating'; readonly detail: string }
   /** Answers come, but never secure ones: DANE is blind, and no domain is at fault. */
-  | { readonly state: 'blind'; readonly detail: string }
-  | { readonly state: 'unreachable'; readonly detail: string }
+  | { readonly state: 'blind'; readonly detail: string; readonly cause?: BlindCause }
+  /** No answers come. */
+  | { readonly state: 'unreachable'; readonly detail: string; readonly cause?: FailureCause }

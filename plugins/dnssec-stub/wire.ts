@@ -4,7 +4,7 @@
  * last octet is malformed as a whole. Only TLSA RDATA may be too short; it is handed on marked as such, because a host
  * that publishes junk has still committed itself to TLS (RFC 7672 §2.2).
  */
-import { encode, AUTHENTIC_DATA, RECURSION_DESIRED, DNSSEC_OK } from 'dns-packet'
+import { encode, AUTHENTIC_DATA, RECURSION_DESIRED, DNSSEC_OK, type Answer } from 'dns-packet'
 import { printable, wireName } from './names'
 import { HEADER_LENGTH, Malformed, need, readName } from './octets'
 import { readData, TYPE_CODES, type KnownData } from './rdata'
@@ -53,34 +53,42 @@ export interface Message {
   readonly authorities: readonly ResourceRecord[]
   /** RFC 8914, in the order in which they came. */
   readonly extendedErrors: readonly ExtendedError[]
+  /** Octets behind the last section; zero unless the reader was told to pass over them. */
+  readonly leftOver: number
 }
 
 export type Decoded =
   { readonly ok: true; readonly message: Message } | { readonly ok: false; readonly why: string }
 
-/** A query with RD, AD and DO set and CD clear (RFC 6840 §5.7): the resolver shall validate and say so. */
-export function encodeQuery(id: number, question: Question): Buffer {
+/**
+ * `plain` is without EDNS, for servers that take none (RFC 6891 §7); what such a server leaves behind its reply is passed over.
+ * A validator sets AD for a plain query as well, because the query asks for it (RFC 6840 §5.7).
+ */
+export type Dialect = 'edns' | 'plain'
+
+/** A query with RD, AD and (in EDNS) DO set and CD clear (RFC 6840 §5.7): the resolver shall validate and say so. */
+export function encodeQuery(id: number, question: Question, dialect: Dialect = 'edns'): Buffer {
   const query = encode({
     type: 'query',
     id,
     flags: RECURSION_DESIRED | AUTHENTIC_DATA,
     // The root's one octet, whose place the name takes: dns-packet knows no escapes.
     questions: [{ name: '.', type: question.type, class: 'IN' }],
-    additionals: [
-      {
-        type: 'OPT',
-        name: '.',
-        udpPayloadSize: UDP_PAYLOAD_SIZE,
-        extendedRcode: 0,
-        ednsVersion: 0,
-        flags: DNSSEC_OK,
-        flag_do: true,
-        options: [],
-      },
-    ],
+    additionals: dialect === 'plain' ? [] : [OPT],
   })
   const [head, rest] = [query.subarray(0, HEADER_LENGTH), query.subarray(HEADER_LENGTH + 1)]
   return Buffer.concat([head, wireName(question.name), rest])
+}
+
+const OPT: Answer = {
+  type: 'OPT',
+  name: '.',
+  udpPayloadSize: UDP_PAYLOAD_SIZE,
+  extendedRcode: 0,
+  ednsVersion: 0,
+  flags: DNSSEC_OK,
+  flag_do: true,
+  options: [],
 }
 
 /** The header alone, for telling whether a datagram is ours and whether it was truncated; undefined if too short. */
@@ -98,10 +106,20 @@ export function decodeHead(octets: Buffer): Head | undefined {
   }
 }
 
-/** Reads a whole message. */
-export function decodeMessage(octets: Buffer): Decoded {
+/**
+ * Reads a whole message.
+ * @param leftOver whether octets behind the last section make it malformed, or are passed over and counted
+ */
+export function decodeMessage(
+  octets: Buffer,
+  leftOver: 'malformed' | 'counted' = 'malformed',
+): Decoded {
   try {
-    return { ok: true, message: readMessage(octets) }
+    const message = readMessage(octets)
+    if (leftOver === 'malformed' && message.leftOver > 0) {
+      throw new Malformed('octets left over after the last section')
+    }
+    return { ok: true, message }
   } catch (error: unknown) {
     const why = error instanceof Error ? error.message : 'cannot be read'
     return { ok: false, why: printable(why) }
@@ -145,7 +163,6 @@ function readMessage(octets: Buffer): Message {
   const answers = section(octets.readUInt16BE(6))
   const authorities = section(octets.readUInt16BE(8))
   const additionals = section(octets.readUInt16BE(10))
-  if (at !== octets.length) throw new Malformed('octets left over after the last section')
 
   const opts = additionals.filter((record) => record.code === TYPE_OPT)
   const [opt] = opts
@@ -159,6 +176,7 @@ function readMessage(octets: Buffer): Message {
     answers: answers.filter(isClassIn).map((record) => understood(octets, record)),
     authorities: authorities.filter(isClassIn).map((record) => understood(octets, record)),
     extendedErrors: opt === undefined ? [] : readExtendedErrors(octets, opt),
+    leftOver: octets.length - at,
   }
 }
 

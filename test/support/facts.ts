@@ -81,8 +81,13 @@ export function rules(changes: Partial<Rules> = {}): Rules {
   }
 }
 
+const well: Health = { state: 'validating', detail: 'all is well' }
+
 /** The self-test of a resolver that validates. */
 export const validating = {
-  health: (): Health => ({ state: 'validating', detail: 'all is well' }),
-  check: (): Promise<Health> => Promise.resolve({ state: 'validating', detail: 'all is well' }),
+  health: (): Health => well,
+  recent: (): Health | Promise<Health> => well,
+  check: (): Promise<Health> => Promise.resolve(well),
+  confirm: (): Promise<Failure | undefined> => Promise.resolve(undefined),
+  era: () => 0,
 }

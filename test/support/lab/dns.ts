@@ -86,22 +86,24 @@ export interface Query {
 export class Validator {
   #daemon: Daemon | undefined
   readonly address: string
+  #validates: boolean
   readonly #earlier: Query[] = []
 
   /** @param anchor file with the key to trust. */
   constructor(
     private readonly folder: string,
     private readonly anchor: string,
-    private readonly settings: ValidatorSettings = {},
+    settings: ValidatorSettings = {},
   ) {
     this.address = settings.address ?? addresses.resolver
+    this.#validates = settings.validates ?? true
   }
 
   async start(): Promise<void> {
     await mkdir(this.folder, { recursive: true })
     const hints = join(this.folder, 'root.hints')
     await writeFile(hints, `. 3600 NS ns.test.\nns.test. 3600 A ${addresses.nameServer}\n`)
-    const validates = this.settings.validates ?? true
+    const validates = this.#validates
     await writeFile(
       this.#configuration,
       [
@@ -170,6 +172,13 @@ export class Validator {
 
   resume(): void {
     this.#daemon?.signal('SIGCONT')
+  }
+
+  /** Starts it anew, with its validator or without. */
+  async restart({ validates }: { readonly validates: boolean }): Promise<void> {
+    this.#validates = validates
+    await this.stop()
+    await this.start()
   }
 
   async stop(): Promise<void> {

@@ -132,6 +132,11 @@ export class Lab {
     return ask(name, type, server, patience)
   }
 
+  /** Puts other words into /etc/resolv.conf. */
+  async resolvConf(text: string): Promise<void> {
+    await writeFile(join(labFolder(), 'resolv.conf'), text)
+  }
+
   /** One more recursive resolver, such as one that does not validate. */
   async validator(settings: ValidatorSettings & { readonly address: string }): Promise<Validator> {
     const validator = new Validator(this.#folder('unbound'), this.anchor, settings)

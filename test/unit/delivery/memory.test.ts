@@ -29,6 +29,7 @@ function setUp(zone: Zone) {
     peeked: undefined as StsLookup | undefined,
     lookups: 0,
     health: validating.health(),
+    era: 0,
   }
   const planner = createPlanner({
     resolver,
@@ -42,7 +43,12 @@ function setUp(zone: Zone) {
     self: () => Promise.resolve(undefined),
     config: () => state.config,
     tlsSwitchedOff: () => false,
-    selfTest: { health: () => state.health, check: () => Promise.resolve(state.health) },
+    selfTest: {
+      ...validating,
+      health: () => state.health,
+      check: () => Promise.resolve(state.health),
+      era: () => state.era,
+    },
     now: () => new Date(0),
     ticks: () => state.time,
     random: () => 0,
@@ -116,6 +122,7 @@ describe('facts that are kept', () => {
     state.health = { state: 'blind', detail: 'no AD bit' }
     await planner.planForDomain('rcpt.test')
     state.health = { state: 'validating', detail: '' }
+    state.era++
     await planner.planForDomain('rcpt.test')
     assert.equal(resolver.asked('rcpt.test', 'MX'), 2)
   })
@@ -142,25 +149,30 @@ describe('facts that are kept', () => {
     assert.equal(await outcome(), 'hosts')
   })
 
-  it('DNS-01 blind_resolver=defer: mail that was looked up while the resolver was blind waits, though it validates by the end', async () => {
+  it('DNS-01 XC-12 blind_resolver=defer: what was looked up before the resolver validates counts for nothing', async () => {
     const read = readConfig({ dane: { blind_resolver: 'defer' } }, () => undefined)
     assert.ok(read.ok)
-    const { planner, state } = setUp({
+    const { planner, resolver, state } = setUp({
       ...zone,
       'rcpt.test': {
         MX: () => {
+          if (state.health.state === 'blind') state.era++
           state.health = { state: 'validating', detail: '' }
           return insecure(mx(10, 'mx1.rcpt.test'))
         },
       },
     })
     state.config = read.config
-    for (const before of ['blind', 'unreachable'] as const) {
+    for (const [before, expected, asked] of [
+      ['blind', 'hosts', 2],
+      ['unreachable', 'resolver-blind', 0],
+    ] as const) {
       state.health = { state: before, detail: '' }
+      const already = resolver.asked('rcpt.test', 'MX')
       const { outcome } = await planner.planForDomain('rcpt.test')
-      assert.equal(outcome.kind === 'defer' && outcome.reason, 'resolver-blind', before)
+      assert.equal(outcome.kind === 'defer' ? outcome.reason : outcome.kind, expected, before)
+      assert.equal(resolver.asked('rcpt.test', 'MX') - already, asked, before)
     }
-    assert.equal((await planner.planForDomain('rcpt.test')).outcome.kind, 'hosts')
   })
 
   it('SA-14 a last look looks at everything anew', async () => {

@@ -171,18 +171,36 @@ describe('dnssec-stub cache', () => {
     assert.equal(cache.cachedOutcome('a.test', 'A'), undefined)
   })
 
-  it('DNS-01 a lookup that was under way when all was forgotten is neither kept nor joined', async () => {
-    let release: (outcome: Outcome<'A'>) => void = () => undefined
-    const { dns, cache } = setup({
-      'a.test': { A: () => new Promise<Outcome<'A'>>((resolve) => (release = resolve)) },
+  it('XC-12 forgets what is not secure when told to, and keeps proofs', async () => {
+    const { cache } = setup({
+      'proved.test': { A: secure('192.0.2.1') },
+      'denied.test': { A: nodata() },
+      'open.test': { A: insecure('192.0.2.2') },
+      'void.test': { A: nodata('insecure') },
+      'down.test': { A: failed('servfail') },
     })
-    const before = cache.resolve('a.test', 'A')
-    cache.clear()
-    dns.set('a.test', 'A', secure('192.0.2.1'))
-    const after = await cache.resolve('a.test', 'A')
-    release(insecure('192.0.2.1'))
-    assert.deepEqual(await before, insecure('192.0.2.1'))
-    assert.deepEqual(after, secure('192.0.2.1'))
-    assert.deepEqual(cache.cachedOutcome('a.test', 'A'), after)
+    const names = ['proved.test', 'denied.test', 'open.test', 'void.test', 'down.test']
+    for (const name of names) await cache.resolve(name, 'A')
+    cache.forgetInsecure()
+    assert.deepEqual(
+      names.filter((name) => cache.cachedOutcome(name, 'A') !== undefined),
+      ['proved.test', 'denied.test'],
+    )
   })
+
+  for (const forget of ['clear', 'forgetInsecure'] as const)
+    it(`DNS-01 a lookup that was under way at ${forget} is neither kept nor joined`, async () => {
+      let release: (outcome: Outcome<'A'>) => void = () => undefined
+      const { dns, cache } = setup({
+        'a.test': { A: () => new Promise<Outcome<'A'>>((resolve) => (release = resolve)) },
+      })
+      const before = cache.resolve('a.test', 'A')
+      cache[forget]()
+      dns.set('a.test', 'A', secure('192.0.2.1'))
+      const after = await cache.resolve('a.test', 'A')
+      release(insecure('192.0.2.1'))
+      assert.deepEqual(await before, insecure('192.0.2.1'))
+      assert.deepEqual(after, secure('192.0.2.1'))
+      assert.deepEqual(cache.cachedOutcome('a.test', 'A'), after)
+    })
 })

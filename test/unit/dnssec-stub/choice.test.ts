@@ -87,6 +87,39 @@ describe('dnssec-stub choice under auto', () => {
     })
   }
 
+  it('servers that take no EDNS are not left for getdns, which would get no signatures through them', async () => {
+    const trusting = {
+      ...backend('ad', 'ad', ['blind']),
+      test: () => Promise.resolve({ state: 'blind', cause: 'no-edns', detail: '' } as const),
+    }
+    const choice = bestOf({
+      trusting,
+      validating: validating(['unreachable']),
+      blind: backend('ad', 'blind', ['blind']),
+    })
+    assert.equal((await choice.make()).health.state, 'blind')
+    assert.equal(choice.current(), trusting)
+  })
+
+  it('XC-12 insecure answers are confirmed by the backend that gave them; those of getdns are proofs', async () => {
+    const good: Health = { state: 'validating', detail: '' }
+    const trusting = {
+      ...backend('ad', 'ad', ['validating', 'blind']),
+      confirm: () => Promise.resolve([good]),
+    }
+    const choice = bestOf({
+      trusting,
+      validating: validating(['validating']),
+      blind: backend('ad', 'blind', ['blind']),
+    })
+    assert.deepEqual(await choice.confirm(), [], 'nobody was asked yet')
+    await choice.make()
+    assert.deepEqual(await choice.confirm(), [good])
+    await choice.make()
+    assert.equal(choice.current()?.name, 'getdns')
+    assert.deepEqual(await choice.confirm(), [])
+  })
+
   it('getdns that was usable once is not given up because its process is down at the next test', async () => {
     const choice = bestOf({
       validating: validating(

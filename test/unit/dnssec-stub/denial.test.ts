@@ -39,6 +39,7 @@ const reply = (...authorities: ResourceRecord[]): Message => ({
   answers: [],
   authorities,
   extendedErrors: [],
+  leftOver: 0,
 })
 
 describe('dnssec-stub denial: NXDOMAIN against its own proof', () => {

@@ -98,57 +98,103 @@ describe('dnssec-stub self-test', () => {
       }
     }
 
-    it('tests at start, hourly while all is well, each minute while not, and tells each change once', async () => {
+    it('XC-12 tests at start and several times in two minutes, well or not, and tells each change once', async () => {
       const clock = fakeTimers()
       const results = [good, good, bad, bad, good]
       const told: string[] = []
       const watch = monitor(() => Promise.resolve(results.shift() ?? good), {
         timers: clock.timers,
+        now: () => 0,
         onChange: (health, before) => told.push(`${before?.state ?? 'start'} to ${health.state}`),
       })
       assert.equal(watch.health(), undefined)
       assert.equal((await watch.check()).state, 'validating')
-      const waits: number[] = []
       for (let round = 0; round < 4; round++) {
-        waits.push(clock.fire())
+        // A test may take twenty seconds; what it finds is told within a minute.
+        assert.equal(clock.fire(), 40_000)
         await watch.check()
       }
-      assert.deepEqual(waits, [3_600_000, 3_600_000, 60_000, 60_000])
       assert.deepEqual(told, ['start to validating', 'validating to blind', 'blind to validating'])
       watch.stop()
       assert.equal(clock.due.size, 0)
     })
 
-    it('as often as it is told to, which may change, and hourly where that cannot be said', async () => {
+    it('as often as it is told to', async () => {
       const clock = fakeTimers()
-      let interval: () => number = () => 3_600_000
       const watch = monitor(() => Promise.resolve(good), {
         timers: clock.timers,
-        intervalMs: () => interval(),
-      })
-      await watch.check()
-      // Whoever has changed it asks for a test.
-      interval = () => 5000
-      await watch.check()
-      assert.equal(clock.fire(), 5000)
-      interval = () => assert.fail('no settings')
-      await watch.check()
-      assert.equal(clock.fire(), 3_600_000)
-      watch.stop()
-      const fixed = monitor(() => Promise.resolve(good), {
-        timers: clock.timers,
+        now: () => 0,
         intervalMs: 7000,
       })
-      await fixed.check()
       await watch.check()
       assert.equal(clock.fire(), 7000)
-      fixed.stop()
+      watch.stop()
+    })
+
+    it('XC-12 a result older than a minute is not handed out: late timers, a process that was stopped', async () => {
+      const clock = fakeTimers()
+      let [time, tests] = [1000, 0]
+      let state: Health = good
+      const watch = monitor(
+        () => {
+          tests++
+          return Promise.resolve(state)
+        },
+        { timers: clock.timers, now: () => time },
+      )
+      const first = watch.recent()
+      assert.ok(first instanceof Promise, 'the first result is waited for')
+      await first
+      state = bad
+      time += 60_000
+      assert.equal(watch.recent(), good)
+      time += 1
+      const [one, other] = [watch.recent(), watch.recent()]
+      assert.equal(await one, bad)
+      assert.equal(await other, bad)
+      assert.equal(tests, 2, 'one test for all who wait')
+      assert.equal(watch.recent(), bad)
+      watch.stop()
+    })
+
+    it('XC-12 the age of a result counts from the beginning of its test', async () => {
+      let time = 0
+      const watch = monitor(
+        () => {
+          time += 20_000
+          return Promise.resolve(good)
+        },
+        { timers: fakeTimers().timers, now: () => time },
+      )
+      await watch.check()
+      time = 60_001
+      assert.ok(watch.recent() instanceof Promise)
+      watch.stop()
+    })
+
+    it('a test that is asked for anew begins after the asking, and is shared', async () => {
+      const ends: ((health: Health) => void)[] = []
+      const watch = monitor(() => new Promise<Health>((resolve) => ends.push(resolve)), {
+        timers: fakeTimers().timers,
+        now: () => 0,
+      })
+      const joined = watch.check()
+      const [anew, too] = [watch.again(), watch.again()]
+      assert.equal(ends.length, 1)
+      ends[0]?.(good)
+      assert.equal(await joined, good)
+      await new Promise(setImmediate)
+      assert.equal(ends.length, 2)
+      ends[1]?.(bad)
+      assert.deepEqual([await anew, await too], [bad, bad])
+      watch.stop()
     })
 
     it('a test that throws, or an ear that throws, is no end', async () => {
       const clock = fakeTimers()
       const watch = monitor(() => Promise.reject(new Error('broken')), {
         timers: clock.timers,
+        now: () => 0,
         onChange: () => {
           throw new Error('deaf')
         },
@@ -162,7 +208,7 @@ describe('dnssec-stub self-test', () => {
 
     it('stopped during a test it sets no further timer', async () => {
       const clock = fakeTimers()
-      const watch = monitor(() => Promise.resolve(good), { timers: clock.timers })
+      const watch = monitor(() => Promise.resolve(good), { timers: clock.timers, now: () => 0 })
       watch.stop()
       await watch.check()
       assert.equal(clock.due.size, 0)

@@ -288,6 +288,23 @@ describe('dnssec-stub wire format', () => {
     assert.deepEqual(root.questions, [{ name: '.', type: 'MX', class: 'IN' }])
   })
 
+  it('a plain query has no OPT record, and asks for AD all the same (RFC 6840 §5.7)', () => {
+    const query = packet.decode(encodeQuery(1, { name: 'a.test', type: 'MX' }, 'plain'))
+    assert.deepEqual(query.additionals, [])
+    assert.equal(query.flag_ad, true)
+    assert.equal(query.flag_rd, true)
+  })
+
+  it('octets left over are malformed, unless the reader counts them', () => {
+    const whole = packet.encode({ type: 'response', questions: [{ type: 'A', name: 'a.test' }] })
+    for (const extra of [0, 1, 300]) {
+      const octets = Buffer.concat([whole, Buffer.alloc(extra)])
+      assert.equal(decodeMessage(octets).ok, extra === 0)
+      const counted = decodeMessage(octets, 'counted')
+      assert.equal(counted.ok && counted.message.leftOver, extra)
+    }
+  })
+
   const addresses: [hex: string, text: string][] = [
     ['00000000000000000000000000000000', '::'],
     ['00000000000000000000000000000001', '::1'],
