@@ -47,7 +47,7 @@ const PURE = [
   'delivery/{decide,judge,this-server,types}.ts',
   'dane/{tlsa,verify,types}.ts',
   'dnssec-stub/{reply,types}.ts',
-  'haraka/{roads,unaided}.ts',
+  'haraka/{dial,roads,unaided}.ts',
   'mta-sts/{record,policy,match,known,address,conclude,types}.ts',
   'observe/{reasons,log-line}.ts',
   'store/{record,redis-settings}.ts',

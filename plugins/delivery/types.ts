@@ -26,6 +26,7 @@ export type PlanReason =
   | 'sts-txt-lookup-failed'
   | 'sts-store-unread'
   | 'tls-switched-off'
+  | 'bad-route'
   | 'decision-failed'
 
 /** Why a session with a host that must be secured ended before the envelope. */

@@ -3,7 +3,7 @@
  * deferral or bounce: who asked for protection, which host failed how, what was expected and what was presented.
  */
 import { demandsTls } from '../delivery/types'
-import type { Plan, PlannedHost, PolicyKind, Requirement } from '../delivery/types'
+import type { Plan, PlannedHost, PlanOutcome, PolicyKind, Requirement } from '../delivery/types'
 import { plainWords, REASONS, sourceOf, statusCode } from '../observe/reasons'
 import type { ReasonCode } from '../observe/reasons'
 import type { HMailItem } from './types'
@@ -61,6 +61,7 @@ const MOST_RETURNED = 480
 
 /** A plain failure to connect is Haraka's to tell, unless policy had a part in the attempt. */
 export function policyHadAPart({ plans, failures }: PlannedAttempt): boolean {
+  if (failures.some(({ reason }) => reason !== 'connect-failed')) return true
   const demanded = plans.some(
     ({ outcome }) =>
       outcome.kind === 'hosts' && outcome.hosts.some(({ requirement }) => isStrict(requirement)),
@@ -95,6 +96,11 @@ export function policyId({ facts: { sts } }: Plan): string {
   if (sts.kind !== 'policy') return sts.kind
   const { id, policy } = sts.known
   return [id, policy.mode, ...policy.mx].join(' ')
+}
+
+/** Which policy stands in the way of an attempt that has no hosts. */
+export function policyOf(outcome: Exclude<PlanOutcome, { kind: 'hosts' }>): PolicyKind {
+  return outcome.kind === 'defer' ? (outcome.policy ?? 'none') : 'none'
 }
 
 /** One line, ASCII, for log, queue and DSN. */

@@ -9,6 +9,7 @@ import { wordsOf } from '../observe/log-line'
 import type { LogFields } from '../observe/log-line'
 import { errorText } from './attempt'
 import type { HostFailure, Mark, PlannedAttempt } from './attempt'
+import { shown } from './dial'
 import type { Endings } from './endings'
 import { guardLateErrors, putUpFacade } from './facade'
 import { preflight } from './preflight'
@@ -59,6 +60,12 @@ export function createConnector(options: ConnectorOptions): Connect {
     const where = { host, address: mx.exchange ?? host, policy, require: requirement.level }
     if (requirement.level === 'refuse') {
       callback(`tls-policy: ${requirement.reason}`, null)
+      return
+    }
+    if (mx.path || mx.port !== planned.port || !planned.addresses.includes(where.address)) {
+      const detail = `port ${planned.port} was looked up, but ${shown(mx.path ?? mx.port)} is to be dialled`
+      endings.noteFailure(hmail, attempt, { ...where, reason: 'bad-route', detail })
+      callback(wordsOf(`tls-policy: ${detail}`), null)
       return
     }
     original(mx, (err, socket) => {
@@ -176,15 +183,18 @@ export function createConnector(options: ConnectorOptions): Connect {
     where: Pick<HostFailure, 'host' | 'address' | 'policy' | 'require'>,
   ): void {
     let noted = false
-    const note = (err: unknown) => {
+    const note = (detail: string) => {
       if (noted) return
       noted = true
-      const detail = err instanceof Error ? errorText(err) : 'the connection was closed'
       attempt.failures.push({ ...where, reason: 'tls-lost', detail })
     }
-    // Ahead of Haraka's own listeners: those may end the attempt at once.
-    socket.prependListener('error', note)
-    socket.prependListener('close', note)
+    // Ahead of Haraka's own listeners: those may end the attempt at once. Of a host that is silent, Haraka says so in plain text.
+    socket.prependListener('error', (err: unknown) => {
+      note(errorText(err))
+    })
+    socket.prependListener('close', () => {
+      note('the connection was closed')
+    })
   }
 
   return connectPlanned

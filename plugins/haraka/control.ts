@@ -5,9 +5,9 @@
  */
 import { isIP } from 'node:net'
 import { cont, deny, denysoft, ok } from 'haraka-constants'
-import { mxIsSecure, raiseToOperatorsFloor } from '../delivery/decide'
+import { raiseToOperatorsFloor } from '../delivery/decide'
 import type { Planner, Treatment } from '../delivery/planner'
-import type { Plan, PlannedHost, PlanOutcome, PolicyKind, Requirement } from '../delivery/types'
+import type { Plan, PlannedHost, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import {
   domainOf,
@@ -17,11 +17,14 @@ import {
   MARK,
   policyHadAPart,
   policyId,
+  policyOf,
   stsHadAPart,
 } from './attempt'
 import type { Attempt, Mark, PlannedAttempt } from './attempt'
 import { createConnector } from './connection'
 import { createEndings } from './endings'
+import { createEntries } from './entries'
+import type { MarkedMx } from './entries'
 import { guardLateErrors } from './facade'
 import { createRoutes } from './routes'
 import type { Seam, SeamHandlers } from './seam'
@@ -44,8 +47,6 @@ export interface ControlOptions {
   readonly preflightDone: (secured: boolean, seconds: number) => void
 }
 
-type MarkedMx = HarakaMx & { [MARK]?: Mark }
-
 export interface Control extends SeamHandlers {
   /** For the `delivered` hook: the verdict of sessions that were left to Haraka. */
   delivered(hmail: HMailItem, host: string, ip: string, secured: boolean): void
@@ -61,6 +62,7 @@ export function createControl(options: ControlOptions): Control {
     report,
     undecide: (hmail) => attempts.set(hmail, { kind: 'undecided' }),
   })
+  const entries = createEntries({ ...options, endings })
   const connect = createConnector({ ...options, endings, refused: giveHostUp })
   const routes = createRoutes({
     harakaMx: options.harakaMx,
@@ -68,6 +70,14 @@ export function createControl(options: ControlOptions): Control {
     planForRoute: (route) => planner.planForRoute(route),
     inTime: (plan) => inTime(plan, options.decisionTimeoutMs()),
     lookedAt,
+    wouldRefuse: (hmail, detail) => {
+      wouldRefuse(hmail, {
+        domain: domainOf(hmail),
+        policy: 'none',
+        reason: 'bad-route',
+        detail,
+      })
+    },
   })
 
   async function getMxRespond(
@@ -120,23 +130,28 @@ export function createControl(options: ControlOptions): Control {
 
   /** In mode observe: says at once where enforcing would have opened no connection at all. Mail is never waiting for it. */
   function lookedAt(hmail: HMailItem, plan: Promise<Plan>): Promise<Plan> {
-    const refused = (fields: Pick<LogFields, 'domain' | 'policy' | 'reason' | 'detail'>) => {
-      report(hmail, { ...fields, require: 'refuse', verdict: 'refused', mode: 'observe' })
-    }
     plan
       .then(
         ({ nextHop, outcome }) => {
           if (outcome.kind === 'hosts') return
           const { reason, detail } = outcome
-          refused({ domain: nextHop, policy: policyOf(outcome), reason, detail })
+          wouldRefuse(hmail, { domain: nextHop, policy: policyOf(outcome), reason, detail })
         },
         (err: unknown) => {
           const detail = errorText(err)
-          refused({ domain: domainOf(hmail), policy: 'none', reason: 'decision-failed', detail })
+          const domain = domainOf(hmail)
+          wouldRefuse(hmail, { domain, policy: 'none', reason: 'decision-failed', detail })
         },
       )
       .catch(ignore)
     return plan
+  }
+
+  function wouldRefuse(
+    hmail: HMailItem,
+    fields: Pick<LogFields, 'domain' | 'policy' | 'reason' | 'detail'>,
+  ): void {
+    report(hmail, { ...fields, require: 'refuse', verdict: 'refused', mode: 'observe' })
   }
 
   async function follow(hmail: HMailItem, attempt: PlannedAttempt, plan: Plan): Promise<void> {
@@ -155,9 +170,7 @@ export function createControl(options: ControlOptions): Control {
         giveUp(hmail, attempt, (text) => hmail.temp_fail(text))
         return
       case 'hosts': {
-        const list = outcome.hosts.flatMap((planned) =>
-          entriesFor(hmail, { attempt, planned, mxSecure: mxIsSecure(plan.facts) }, {}),
-        )
+        const list = entries.ofHosts(hmail, attempt, plan, outcome.hosts)
         await goOn(hmail, attempt, list)
       }
     }
@@ -178,48 +191,15 @@ export function createControl(options: ControlOptions): Control {
     answer: unknown,
     original: (retval: number, mx: unknown) => unknown,
   ): Promise<void> {
-    const named = routes.read(answer)
-    if (named.kind === 'null-mx') {
+    const found = await routes.plan(hmail, answer)
+    if (found === undefined) {
       attempts.set(hmail, { kind: 'untouched' })
-      await original(ok, named.list)
+      await original(ok, answer)
       return
     }
-    const planned = await Promise.all(named.list.map((mx) => routes.plan(hmail, mx)))
-    const plans = planned.flatMap(({ plan }) => (plan ? [plan] : []))
+    const plans = found.flatMap((route) => (route.kind === 'planned' ? [route.plan] : []))
     const attempt = plannedAttempt(hmail, domainOf(hmail), plans, false, original)
-    const list = planned.flatMap(({ mx, plan, mark }) => {
-      if (mark) return [marked(mx, mark)]
-      if (plan?.outcome.kind !== 'hosts') return []
-      return plan.outcome.hosts.flatMap((host) =>
-        entriesFor(hmail, { attempt, planned: host, mxSecure: mxIsSecure(plan.facts) }, mx),
-      )
-    })
-    await goOn(hmail, attempt, list)
-  }
-
-  function entriesFor(
-    hmail: HMailItem,
-    mark: Omit<Extract<Mark, { kind: 'planned' }>, 'kind'>,
-    template: HarakaMx,
-  ): readonly HarakaMx[] {
-    const { attempt, planned } = mark
-    const { host, requirement, policy, port, preference } = planned
-    if (requirement.level === 'refuse') {
-      const { reason, detail } = requirement
-      endings.noteFailure(hmail, attempt, { host, policy, require: 'refuse', reason, detail })
-      return []
-    }
-    return planned.addresses.map((address) => {
-      const entry = new options.harakaMx({
-        priority: preference,
-        ...template,
-        exchange: address,
-        // Haraka makes SNI of it, which is never an address (RFC 6066 section 3).
-        ...(isIP(host) === 0 ? { from_dns: host } : {}),
-        port,
-      })
-      return marked(entry, { kind: 'planned', ...mark })
-    })
+    await goOn(hmail, attempt, entries.ofRoutes(hmail, attempt, found))
   }
 
   function getForceTls(hmail: HMailItem, mx: MarkedMx, original: () => boolean): boolean {
@@ -250,12 +230,13 @@ export function createControl(options: ControlOptions): Control {
       return
     }
     watched.delete(hmail)
+    const dial = harmless(original)
     switch (mark.kind) {
       case 'untouched':
-        original(mx, guarded(callback))
+        dial(mx, guarded(callback))
         return
       case 'watched':
-        original(
+        dial(
           mx,
           guarded(callback, (socket) => {
             watched.set(hmail, { mx, plan: mark.plan })
@@ -272,7 +253,7 @@ export function createControl(options: ControlOptions): Control {
         )
         return
       case 'planned':
-        connect(hmail, mx, mark, callback, original)
+        connect(hmail, mx, mark, callback, dial)
     }
   }
 
@@ -419,11 +400,6 @@ export function createControl(options: ControlOptions): Control {
   }
 }
 
-/** Which policy stands in the way of an attempt that has no hosts. */
-function policyOf(outcome: Exclude<PlanOutcome, { kind: 'hosts' }>): PolicyKind {
-  return outcome.kind === 'defer' ? (outcome.policy ?? 'none') : 'none'
-}
-
 function markOf(attempt: Attempt | undefined): Mark | undefined {
   switch (attempt?.kind) {
     case 'untouched':
@@ -447,10 +423,15 @@ function guarded(
   }
 }
 
-function marked(mx: HarakaMx, mark: Mark): HarakaMx {
-  const entry: MarkedMx = mx
-  entry[MARK] = mark
-  return entry
+/** A port or an address that node:net throws at would end Haraka, for every message anew; so it is this host's failure. */
+function harmless(original: GetClient): GetClient {
+  return (mx, callback) => {
+    try {
+      original(mx, callback)
+    } catch (err: unknown) {
+      callback(`tls-policy: ${errorText(err)}`, null)
+    }
+  }
 }
 
 /** `user@[192.0.2.1]`: no name, no policy (RFC 7672 §2.2, RFC 8461 §3.4). */

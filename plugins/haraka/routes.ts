@@ -1,12 +1,14 @@
 /**
  * Hosts that another plugin names for a message, in any of the forms that Haraka takes: which of them have a policy of their own,
- * and what it demands.
+ * and what it demands. An entry that cannot be dialled is told instead of tried.
  */
 import { isIP } from 'node:net'
 import type { RouteHost } from '../delivery/gather'
 import type { Treatment } from '../delivery/planner'
 import type { Plan } from '../delivery/types'
+import { errorText } from './attempt'
 import type { Mark } from './attempt'
+import { settleDial, shown, textOf } from './dial'
 import type { HarakaMx, HarakaMxClass, HMailItem } from './types'
 
 export interface RoutesOptions {
@@ -17,51 +19,87 @@ export interface RoutesOptions {
   readonly inTime: (plan: Promise<Plan>) => Promise<Plan>
   /** In mode observe: says what enforcing would have done. */
   readonly lookedAt: (hmail: HMailItem, plan: Promise<Plan>) => Promise<Plan>
+  /** In mode observe: says of an entry that enforcing would have refused it. */
+  readonly wouldRefuse: (hmail: HMailItem, detail: string) => void
 }
+
+/** What is to be done about one entry. */
+export type Route =
+  /** Haraka's business alone, or watched. */
+  | { readonly kind: 'left'; readonly mx: HarakaMx; readonly mark: Mark }
+  | { readonly kind: 'planned'; readonly mx: HarakaMx; readonly plan: Plan }
+  /** `host`: where the entry names one. */
+  | { readonly kind: 'refused'; readonly host: string | undefined; readonly detail: string }
 
 export interface Routes {
-  /** @param answer What the other plugin gave to Haraka. */
-  read(answer: unknown): {
-    readonly kind: 'hosts' | 'null-mx'
-    readonly list: readonly HarakaMx[]
-  }
-  /** What is owed to one of the hosts; with a mark, it is left to Haraka. */
-  plan(hmail: HMailItem, mx: HarakaMx): Promise<Route>
+  /**
+   * @param answer What the other plugin gave to Haraka.
+   * @returns undefined for a null MX, which is Haraka's to bounce
+   */
+  plan(hmail: HMailItem, answer: unknown): Promise<readonly Route[] | undefined>
 }
-
-export interface Route {
-  readonly mx: HarakaMx
-  readonly plan?: Plan
-  readonly mark?: Mark
-}
-
-const SMTP_PORT = 25
 
 export function createRoutes(options: RoutesOptions): Routes {
-  const { planForRoute, inTime, lookedAt } = options
+  const { planForRoute, inTime, lookedAt, wouldRefuse } = options
+
+  /** An entry of our own: a plugin may give the same one for each message. */
+  function read(item: unknown): HarakaMx {
+    if (item === null || item === undefined) throw new Error('it names no host')
+    const mx = new options.harakaMx(textOf(item) ?? item)
+    return Object.assign(Object.create(Object.getPrototypeOf(mx) as object) as HarakaMx, mx)
+  }
+
+  async function planItem(hmail: HMailItem, item: unknown): Promise<Route> {
+    let mx: HarakaMx
+    try {
+      mx = read(item)
+    } catch (err: unknown) {
+      const detail = `${shown(item)}, which another plugin gave, cannot be dialled: ${errorText(err)}`
+      return { kind: 'refused', host: undefined, detail }
+    }
+    const host = textOf(mx.exchange)
+    const treatment = options.treatment(host ?? '')
+    const why = settleDial(mx)
+    if (why === undefined) return planEntry(hmail, mx, treatment)
+    const detail = `another plugin's route cannot be dialled: ${why}`
+    if (treatment === 'enforce') return { kind: 'refused', host: host || undefined, detail }
+    if (treatment === 'observe') wouldRefuse(hmail, detail)
+    return { kind: 'left', mx, mark: { kind: 'untouched' } }
+  }
+
+  async function planEntry(hmail: HMailItem, mx: HarakaMx, treatment: Treatment): Promise<Route> {
+    const { exchange, port } = mx
+    if (!exchange || !port || mx.path || mx.using_lmtp || isIP(exchange) !== 0) {
+      return { kind: 'left', mx, mark: { kind: 'untouched' } }
+    }
+    const route = { host: exchange, port }
+    switch (treatment) {
+      case 'off':
+        return { kind: 'left', mx, mark: { kind: 'untouched' } }
+      case 'observe': {
+        const plan = lookedAt(hmail, planForRoute(route))
+        return { kind: 'left', mx, mark: { kind: 'watched', plan } }
+      }
+      case 'enforce':
+        return { kind: 'planned', mx, plan: await inTime(planForRoute(route)) }
+    }
+  }
 
   return {
-    read(answer) {
-      const list = (Array.isArray(answer) ? (answer as unknown[]) : [answer]).map(
-        (mx) => new options.harakaMx(mx as HarakaMx | string),
-      )
-      const isNullMx = list.length === 1 && list[0]?.exchange === '' && !list[0].path
-      return { kind: isNullMx ? 'null-mx' : 'hosts', list }
+    plan(hmail, answer) {
+      const items = Array.isArray(answer) ? (answer as unknown[]) : [answer]
+      if (items.length === 1 && isNullMx(items[0])) return Promise.resolve(undefined)
+      return Promise.all(items.map((item) => planItem(hmail, item)))
     },
-    async plan(hmail, mx) {
-      const { exchange } = mx
-      if (!exchange || mx.path || mx.using_lmtp || isIP(exchange) !== 0) {
-        return { mx, mark: { kind: 'untouched' } }
-      }
-      const route = { host: exchange, port: mx.port ?? SMTP_PORT }
-      switch (options.treatment(exchange)) {
-        case 'off':
-          return { mx, mark: { kind: 'untouched' } }
-        case 'observe':
-          return { mx, mark: { kind: 'watched', plan: lookedAt(hmail, planForRoute(route)) } }
-        case 'enforce':
-          return { mx, plan: await inTime(planForRoute(route)) }
-      }
-    },
+  }
+
+  /** As Haraka has it (RFC 7505): any other entry without a host it would take for this very machine. */
+  function isNullMx(item: unknown): boolean {
+    try {
+      const { exchange, priority, path } = read(item)
+      return exchange === '' && priority === 0 && !path
+    } catch {
+      return false
+    }
   }
 }

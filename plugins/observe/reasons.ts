@@ -140,6 +140,14 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     sender: 'Correct the address, or the route.',
     receiver: NOTHING,
   },
+  'bad-route': {
+    meaning:
+      'Another plugin routes the mail to what cannot be dialled; the detail says what it is.',
+    rfc: 'RFC 7672 section 2.2.2',
+    status: '3.5',
+    sender: 'Correct the host, port or bind address in the settings of that plugin.',
+    receiver: NOTHING,
+  },
   'mx-loop': {
     meaning:
       'This server is itself the best MX host that is left: by its own name, or by an address of its own.',
@@ -406,7 +414,7 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     receiver: 'Mend the TLS settings of the mail server.',
   },
   'tls-lost': {
-    meaning: 'TLS was up and verified, and then the connection was lost.',
+    meaning: 'TLS was up and verified, and then the connection was lost, or the host fell silent.',
     rfc: 'RFC 7672 section 2.2',
     status: '4.2',
     sender: RETRY,
@@ -472,6 +480,7 @@ const OWN_SIDE: ReadonlySet<ReasonCode> = new Set([
   'tls-switched-off',
   'decision-failed',
   'resolver-blind',
+  'bad-route',
 ])
 
 /**
