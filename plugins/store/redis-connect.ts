@@ -104,7 +104,10 @@ function oneServer(settings: RedisSettings): Target {
   return {
     ...login(settings),
     ...database(settings),
-    ...(url === undefined ? {} : { url }),
+    // node-redis refuses TLS that the URL does not name.
+    ...(url === undefined
+      ? {}
+      : { url: wantsTls(settings) ? url.replace(/^redis:/i, 'rediss:') : url }),
     ...(path === undefined ? {} : { path }),
     host: settingText(settings, 'host', 'ip') ?? '127.0.0.1',
     port: Number(settingText(settings, 'port') ?? REDIS_PORT),
