@@ -88,9 +88,11 @@ function cureFor(path: string): string {
 /** Whether there is a file, as far as anybody can tell. */
 function mayExist(path: string): boolean {
   try {
-    return statSync(path, { throwIfNoEntry: false }) !== undefined
-  } catch {
+    statSync(path)
     return true
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    return code !== 'ENOENT' && code !== 'ENOTDIR'
   }
 }
 

@@ -151,6 +151,23 @@ describe('config', () => {
     ['a comment behind a path', { store: { path: '/x ; y' } }, /store\.path=\/x ; y: .*its own$/],
     ['a prefix', { store: { prefix: 'a b' } }, /store\.prefix=a b: 1 to 64/],
     ['an unknown key of Redis', { redis: { clusters: 'a:1' } }, /redis\.clusters: no such setting/],
+    ['a tls that is neither', { redis: { tls: 'ture' } }, /redis\.tls=ture: true or false is/],
+    [
+      'a port of Redis',
+      { redis: { port: 'abc' } },
+      /redis\.port=abc: a whole number from 1 to 65535/,
+    ],
+    ['port 0 of Redis', { redis: { port: 0 } }, /redis\.port=0: a whole number from 1/],
+    ['port 65536 of Redis', { redis: { port: 65536 } }, /redis\.port=65536: a whole number/],
+    ['a port in hex', { redis: { port: '0x19' } }, /redis\.port=0x19: a whole number/],
+    ['a database', { redis: { database: 'one' } }, /redis\.database=one: a whole number is/],
+    ['a database below zero', { redis: { db: -1 } }, /redis\.db=-1: a whole number is/],
+    [
+      'a servername',
+      { redis: { tls: true, servername: 'a b' } },
+      /redis\.servername=a b: a host name/,
+    ],
+    ['a url', { redis: { url: 'http://:secret@a' } }, /redis\.url=\(not shown\): redis:/],
     ['a list for one value of Redis', { redis: { host: ['a', 'b'] } }, /redis\.host=.*one value/],
     [
       'nodes of a Cluster',

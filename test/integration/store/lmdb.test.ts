@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs' // prettier-ignore
+import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs' // prettier-ignore
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createStore } from '../../../plugins/store'
@@ -453,8 +453,43 @@ describe('store in LMDB', () => {
         assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
         assert.equal(log.lines.length, 1)
         assert.match(log.lines[0] ?? '', /^warn policies are kept in memory only/)
+        assert.deepEqual(
+          store.troubles().map(({ kind }) => kind),
+          ['file-closed'],
+        )
         await store.close()
       }
+    })
+    it('XC-11 what is there and cannot be opened may hold policies: not known; what is not there: none', async () => {
+      mkdirSync(path)
+      writeFileSync(join(folder, 'file'), '')
+      const places = [
+        [path, { ok: false, detail: 'its file cannot be read' }],
+        [join(folder, 'file', 'x.lmdb'), { ok: true, value: undefined }],
+        [join(folder, 'never', 'x.lmdb'), { ok: true, value: undefined }],
+      ] as const
+      for (const [place, expected] of places) {
+        for (const backend of ['lmdb', 'redis'] as const) {
+          const settings = { backend, path: place, prefix: 'x', redis: { tls: 'ture' } }
+          const store = await createStore(settings, { log: makeLog(), now: () => NOW })
+          const found = await store.getPolicy('rcpt.test')
+          if (backend === 'lmdb') assert.deepEqual(found, expected)
+          // What Redis holds is not known where its settings are none.
+          else assert.equal(found.ok, false)
+          await value(store.setPolicy(record()))
+          assert.deepEqual(await value(store.getPolicy('rcpt.test')), record())
+          await store.close()
+        }
+      }
+    })
+    it('no other user of the machine reads to whom mail goes, also where an earlier version made the file', async () => {
+      const modes = () =>
+        [path, `${path}-lock`].map((name) => (statSync(name).mode & 0o777).toString(8))
+      await withStore(async (store) => void (await value(store.setPolicy(record()))))
+      assert.deepEqual(modes(), ['640', '640'])
+      for (const name of [path, `${path}-lock`]) chmodSync(name, 0o644)
+      await withStore(async (store) => void (await value(store.getPolicy('rcpt.test'))))
+      assert.deepEqual(modes(), ['640', '640'])
     })
     it('hostile contents of the file are as if they were absent', async () => {
       await withStore(async (store) => void (await value(store.setPolicy(record()))))

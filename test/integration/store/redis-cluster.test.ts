@@ -188,6 +188,11 @@ describe('store in a Redis Cluster', () => {
       const heard = new Promise((resolve) => two.store.onChange(resolve))
       await value(one.store.setPolicy(record({ domain: 'heard.test' })))
       assert.equal(await heard, 'heard.test')
+      for (const { log } of [one, two]) {
+        const told = (words: string) => log.lines.filter((line) => line.includes(words)).length
+        assert.ok(told('Redis is not reachable') <= 1, log.lines.join('\n'))
+        assert.ok(told('Redis is back') <= 1, log.lines.join('\n'))
+      }
     }).timeout(20_000)
 
     it('a node is lost that nobody replaces: calls end in time, and go on with this machine', async () => {
