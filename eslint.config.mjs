@@ -27,12 +27,13 @@ const ROOMS = {
   ],
   haraka: ['delivery', 'observe', 'x509'],
   observe: ['delivery', 'dane', 'mta-sts', 'store'],
-  delivery: ['dane', 'mta-sts', 'dnssec-stub', 'x509', 'config', 'destinations'],
+  delivery: ['dane', 'mta-sts', 'dnssec-stub', 'x509', 'config', 'destinations', 'bounded'],
   dane: ['dnssec-stub', 'x509'],
-  'mta-sts': ['dnssec-stub', 'x509', 'store'],
-  'dnssec-stub': [],
+  'mta-sts': ['dnssec-stub', 'x509', 'store', 'bounded'],
+  'dnssec-stub': ['bounded'],
   x509: [],
-  store: [],
+  store: ['bounded'],
+  bounded: [],
 }
 
 /** Files that think and do no I/O: what they know comes in as arguments. The first comment of each says "Pure". */
@@ -44,7 +45,8 @@ const PURE = [
   'ini.ts',
   'ini-mistakes.ts',
   'cli/{arguments,check-text,report,words}.ts',
-  'delivery/{decide,judge,this-server,types}.ts',
+  'bounded/{map,octets}.ts',
+  'delivery/{decide,judge,packed,this-server,types}.ts',
   'dane/{tlsa,verify,types}.ts',
   'dnssec-stub/{reply,types}.ts',
   'haraka/{dial,roads,unaided}.ts',

@@ -63,8 +63,11 @@ export interface Wiring {
   close(): Promise<void>
 }
 
-/** DNS outcomes kept in each worker; a delivery needs about five. */
-const CACHED_OUTCOMES = 20_000
+/**
+ * Octets of memory for DNS outcomes in each worker. What deliveries need again they have in their facts (delivery/memory.ts);
+ * this is for what several domains share: hosts, and what is asked for a policy.
+ */
+const CACHED_OUTCOMES = 3_145_728
 
 /** @throws Error with a sentence for the operator, where what the settings ask for cannot be had. */
 export async function wire(options: WiringOptions): Promise<Wiring> {
@@ -236,7 +239,7 @@ export function wireResolver({
     timeoutMs: dns.timeoutSeconds * 1000,
     deadlineMs: dns.deadlineSeconds * 1000,
     selfTest: { signedName: dns.selfTest },
-    cacheEntries: CACHED_OUTCOMES,
+    cacheOctets: CACHED_OUTCOMES,
     onHealth,
   })
 }

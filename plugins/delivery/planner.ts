@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events'
 import type { Config } from '../config'
 import { ruleFor } from '../destinations'
 import { canonicalName } from '../dnssec-stub'
-import type { ManagedResolver } from '../dnssec-stub'
+import type { ManagedResolver, Resolver } from '../dnssec-stub'
 import { decide } from './decide'
 import type { Rules } from './decide'
 import { gatherForDomain, gatherForRoute, stsPatience } from './gather'
@@ -58,9 +58,6 @@ const UNSTEADY: PlanOutcome = {
   reason: 'resolver-blind',
   detail: 'the resolver goes blind and comes back faster than it answers',
 }
-
-/** Next-hop domains and routes whose facts are kept in each worker. */
-const MOST_KEPT = 10_000
 
 /**
  * The A-label form in which a domain is asked for, compared and logged (RFC 5890 §2.3.2.1).
@@ -121,11 +118,7 @@ export function createPlanner(options: PlannerOptions): Planner {
     }
   }
 
-  const memory = createFactsMemory({
-    resolver: options.resolver,
-    now: options.ticks,
-    maxEntries: MOST_KEPT,
-  })
+  const memory = createFactsMemory({ resolver: options.resolver, now: options.ticks })
   let keptUnder = config()
   let keptFrom = selfTest.era()
 
@@ -149,21 +142,20 @@ export function createPlanner(options: PlannerOptions): Planner {
   ): Promise<Facts> {
     const known = asked.recheck ? undefined : currentMemory().known(key)
     if (known) {
-      if (known.sts.kind === 'not-asked') return known
+      if (!known.asksSts) return { ...known.found, sts: { kind: 'not-asked' } }
       const sts =
         options.sts.peek?.(stsDomain) ??
-        (await options.sts.lookup(stsDomain, { signal: stsPatience(known.mx, asked) }))
-      return { ...known, sts }
+        (await options.sts.lookup(stsDomain, { signal: stsPatience(known.found.mx, asked) }))
+      return { ...known.found, sts }
     }
-    const gathering = asked.recheck ? `${key} anew` : key
     // Without DANE, nothing rests on what is secure.
-    return currentMemory().gather(gathering, (resolver) =>
+    const workSurely = (resolver: Resolver) =>
       !asked.askDane
         ? work({ ...options, resolver })
         : confirmed({ resolver, confirm: selfTest.confirm, ticks }, (heard) =>
             work({ ...options, resolver: heard }),
-          ),
-    )
+          )
+    return currentMemory().gather(key, workSurely, asked.recheck)
   }
 
   /**

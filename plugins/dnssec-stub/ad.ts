@@ -94,6 +94,7 @@ function mayAskAgain(earlier: Failure | undefined): boolean {
 const TELLING: readonly FailureCause[] = [
   'bogus',
   'alias-chain',
+  'too-large',
   'servfail',
   'rcode',
   'refused',

@@ -1,17 +1,28 @@
 /**
  * Keeps what a resolver said, in process, no longer than its TTL and together with its security (RFC 6698 §8.2), and
  * makes one lookup of many that ask the same at the same time. Failures are kept for seconds only: long enough to spare
- * a struggling resolver, too short for an attacker to gain from one. Bounded in entries and in the size of each;
- * what was not used for longest goes first.
+ * a struggling resolver, too short for an attacker to gain from one. Bounded in what it takes of memory; what was not used
+ * for longest goes first, and large answers cannot push out small ones.
  */
+import { boundedMap } from '../bounded/map'
+import { ARRAY, BLOCK, OBJECT, ofAscii, ofText, VIEW } from '../bounded/octets'
+import { onAbort } from './abort'
 import { canonicalName } from './names'
-import type { Denial, Failure, Outcome, RecordType, ResolveOptions, Resolver } from './types'
+import type {
+  Denial,
+  Failure,
+  Outcome,
+  RecordData,
+  RecordType,
+  ResolveOptions,
+  Resolver,
+} from './types'
 
 export interface CacheOptions {
   /** Milliseconds of a clock that never steps. */
   readonly now: () => number
-  /** Answers, denials and failures together. */
-  readonly maxEntries: number
+  /** Of memory, for answers, denials and failures together, counted as what they take there; about 300 each. */
+  readonly maxOctets: number
   /** Nothing is kept for longer, whatever its TTL; seconds. */
   readonly maxTtl?: number
   /** For how long a failure is kept; seconds. */
@@ -25,20 +36,26 @@ export interface CachedResolver extends Resolver {
   clear(): void
   /** As `clear`, for all that is not secure. */
   forgetInsecure(): void
+  /** Of memory, that what is kept takes now, about. */
+  readonly octets: number
 }
 
-const MAX_TTL = 3600
+/** Seconds: nothing is kept for longer, whatever its TTL, here or by those who ask. */
+export const MAX_TTL = 3600
 const FAILURE_TTL = 5
-/** Rarely does an RRset that mail needs come near this; larger ones are asked for again. */
+/** Octets of memory. Rarely does an RRset that mail needs come near this; larger ones are asked for again. */
 const MAX_OCTETS_KEPT = 8192
+/** Octets above which an outcome is a large one, and the share of the memory that is theirs. */
+const LARGE = 2048
+const SHARE_OF_LARGE = 1 / 8
 
 type AnyOutcome = Outcome<RecordType>
+type Known = Exclude<AnyOutcome, Failure>
 
 interface Entry {
   /** As of `asOf`, so that its TTL is what is left. */
   outcome: AnyOutcome
   asOf: number
-  readonly expires: number
 }
 
 interface Flight {
@@ -48,31 +65,27 @@ interface Flight {
 }
 
 export function cached(resolver: Resolver, options: CacheOptions): CachedResolver {
-  const { now, maxEntries, maxTtl = MAX_TTL, failureTtl = FAILURE_TTL } = options
-  /** In order of last use. */
-  const entries = new Map<string, Entry>()
+  const { now, maxOctets, maxTtl = MAX_TTL, failureTtl = FAILURE_TTL } = options
+  const entries = boundedMap<Entry>({
+    mostOctets: maxOctets * (1 - SHARE_OF_LARGE),
+    large: { above: LARGE, mostOctets: maxOctets * SHARE_OF_LARGE },
+    now,
+  })
   const flights = new Map<string, Flight>()
 
   const keep = (key: string, outcome: AnyOutcome): void => {
     const seconds = Math.min(maxTtl, secondsToKeep(outcome, failureTtl))
-    if (seconds <= 0 || octetsOf(outcome) > MAX_OCTETS_KEPT) return
+    const octets = octetsOf(outcome)
+    if (seconds <= 0 || octets > MAX_OCTETS_KEPT) return
     const asOf = now()
-    entries.delete(key)
-    entries.set(key, { outcome, asOf, expires: asOf + seconds * 1000 })
-    for (const oldest of entries.keys()) {
-      if (entries.size <= maxEntries) break
-      entries.delete(oldest)
-    }
+    const kept = outcome.kind === 'failed' ? outcome : { ...byItself(outcome), ttl: seconds }
+    entries.set(key, { outcome: kept, asOf }, octets, asOf + seconds * 1000)
   }
 
   const known = (key: string): AnyOutcome | undefined => {
     const entry = entries.get(key)
     if (entry === undefined) return undefined
-    const time = now()
-    entries.delete(key)
-    if (time >= entry.expires) return undefined
-    entries.set(key, entry)
-    const elapsed = Math.floor((time - entry.asOf) / 1000)
+    const elapsed = Math.floor((now() - entry.asOf) / 1000)
     if (elapsed > 0) {
       entry.outcome = aged(entry.outcome, elapsed)
       entry.asOf += elapsed * 1000
@@ -136,10 +149,13 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
       flights.clear()
     },
     forgetInsecure() {
-      for (const [key, { outcome }] of entries) {
+      for (const [key, { outcome }] of entries.entries()) {
         if (outcome.kind === 'failed' || outcome.security === 'insecure') entries.delete(key)
       }
       flights.clear()
+    },
+    get octets() {
+      return entries.octets
     },
   }
 }
@@ -166,10 +182,9 @@ async function settled(
 function orAborted(outcome: Promise<AnyOutcome>, signal?: AbortSignal): Promise<AnyOutcome> {
   if (signal === undefined) return outcome
   return new Promise((resolve) => {
-    const abort = (): void => resolve(aborted())
-    signal.addEventListener('abort', abort, { once: true })
+    const leave = onAbort(signal, () => resolve(aborted()))
     void outcome.then((result) => {
-      signal.removeEventListener('abort', abort)
+      leave()
       resolve(result)
     })
   })
@@ -190,12 +205,51 @@ function aged(outcome: AnyOutcome, seconds: number): AnyOutcome {
   return outcome.kind === 'answer' ? { ...outcome, ttl } : ({ ...outcome, ttl } satisfies Denial)
 }
 
-function octetsOf(outcome: AnyOutcome): number {
-  if (outcome.kind === 'failed') return outcome.detail.length
-  const names = outcome.aliases.reduce((sum, alias) => sum + alias.length, 0)
-  if (outcome.kind !== 'answer') return names
-  return outcome.records.reduce((sum, record) => {
-    if (typeof record === 'string' || Buffer.isBuffer(record)) return sum + record.length
-    return sum + 8 + ('exchange' in record ? record.exchange.length : record.data.length)
-  }, names)
+/** What an outcome takes of memory when it is kept, with what is kept beside it. */
+export function octetsOf(outcome: AnyOutcome): number {
+  if (outcome.kind === 'failed') {
+    return 4 * OBJECT + ofText(outcome.detail) + ofText(outcome.extendedError?.text ?? '')
+  }
+  const base = outcome.aliases.reduce((sum, alias) => sum + ofAscii(alias), 4 * OBJECT + ARRAY)
+  if (outcome.kind !== 'answer') return base
+  const octets = octetsIn(outcome.records)
+  return outcome.records.reduce(
+    (sum, record) => sum + octetsOfRecord(record),
+    base + ARRAY + (octets.length === 0 ? 0 : BLOCK),
+  )
+}
+
+function octetsOfRecord(record: RecordData[RecordType]): number {
+  if (typeof record === 'string') return ofAscii(record)
+  if (Buffer.isBuffer(record)) return VIEW + record.length
+  if ('exchange' in record) return OBJECT + ofAscii(record.exchange)
+  return OBJECT + VIEW + record.data.length
+}
+
+function octetsIn(records: readonly RecordData[RecordType][]): readonly Buffer[] {
+  return records.flatMap((record) => {
+    if (Buffer.isBuffer(record)) return [record]
+    return typeof record === 'object' && 'data' in record ? [record.data] : []
+  })
+}
+
+/** The same outcome with a block of octets of its own: a few of them would keep all that Node's pool gave out beside them. */
+function byItself(outcome: Known): Known {
+  if (outcome.kind !== 'answer') return outcome
+  const octets = octetsIn(outcome.records)
+  if (octets.length === 0) return outcome
+  const block = Buffer.allocUnsafeSlow(octets.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  const moved = (data: Buffer): Buffer => {
+    const start = at
+    at += data.copy(block, at)
+    return block.subarray(start, at)
+  }
+  const records = outcome.records.map((record) => {
+    if (Buffer.isBuffer(record)) return moved(record)
+    return typeof record === 'object' && 'data' in record
+      ? { ...record, data: moved(record.data) }
+      : record
+  })
+  return { ...outcome, records }
 }

@@ -27,8 +27,8 @@ export interface ResolverOptions extends BackendOptions {
   readonly selfTestIntervalMs?: number
   /** Told of the first self-test's result and of each change of state. */
   readonly onHealth?: (health: Health, before: Health | undefined) => void
-  /** Default 5000. */
-  readonly cacheEntries?: number
+  /** Of memory, for what was answered; default 2 MiB, some 7,000 answers. */
+  readonly cacheOctets?: number
   /** How many lookups may be under way at a time; default 128. */
   readonly concurrency?: number
   /** Milliseconds of a clock that never steps. */
@@ -86,7 +86,7 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
     { resolve: (name, type, how) => choice.resolve(name, type, how) },
     { era: () => era, beforeAsking: () => lookAtServers(), onTrouble, onAnswer },
   )
-  const cache = cached(steadied, { now, maxEntries: options.cacheEntries ?? 5000 })
+  const cache = cached(steadied, { now, maxOctets: options.cacheOctets ?? 2_097_152 })
   const watch = monitor(test, {
     timers,
     now,

@@ -3,6 +3,7 @@
  * its caller's signal or when the resolver is closed, always with an outcome; an alias chain is followed for so many
  * hops and is as secure as its weakest link (RFC 7672 §2.1.3); nothing is asked for a name that the DNS cannot hold.
  */
+import { onAbort } from './abort'
 import { gate } from './gate'
 import { canonicalName, printable } from './names'
 import { extendedErrorOf, MAX_ALIASES, type Finding } from './reply'
@@ -66,7 +67,7 @@ export function resolverOver(
         lookup.abort()
       }, deadlineMs)
       pending.add(lookup)
-      signal?.addEventListener('abort', abort, { once: true })
+      const leaveSignal = signal && onAbort(signal, abort)
       const leave = await entrance.enter(lookup.signal)
       try {
         if (leave !== undefined) {
@@ -81,7 +82,7 @@ export function resolverOver(
         leave?.()
         clearTimeout(timer)
         pending.delete(lookup)
-        signal?.removeEventListener('abort', abort)
+        leaveSignal?.()
       }
     },
     close() {

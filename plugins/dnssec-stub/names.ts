@@ -12,6 +12,8 @@ const MAX_NAME = 253
 /** Printable ASCII but the dot and the backslash as it is, any octet as `\DDD` (RFC 1035 §5.1). */
 const LABEL = /^(?:[!-[\]-~]|\\(?:[01][0-9]{2}|2[0-4][0-9]|25[0-5]))+$/
 const ESCAPE = /\\([0-9]{3})/g
+/** A label without any escape. */
+const UNESCAPED_LABEL = /^[!-\-/-[\]-~]+$/
 /** Most names, and a tenth of a decision is saved. */
 const ALREADY_CANONICAL = /^(?:[a-z0-9_-]{1,63}\.)+[a-z0-9_-]{1,63}$/
 const NOT_ASCII = /[\u0080-\uffff]/
@@ -80,14 +82,19 @@ export function isWithin(name: string, ancestor: string): boolean {
  * (RFC 1035 §5.1), so that two names are equal exactly where their octets are, and none smuggles in a dot.
  */
 export function labelText(octets: Uint8Array): string {
-  let text = ''
-  for (const octet of octets) {
-    if (octet >= 0x41 && octet <= 0x5a) text += String.fromCharCode(octet + 0x20)
-    else if (octet > 0x20 && octet < 0x7f && octet !== 0x2e && octet !== 0x5c) {
-      text += String.fromCharCode(octet)
-    } else text += `\\${String(octet).padStart(3, '0')}`
+  const { buffer, byteOffset, byteLength } = octets
+  const text = Buffer.from(buffer, byteOffset, byteLength).toString('latin1')
+  if (UNESCAPED_LABEL.test(text)) return text.toLowerCase()
+  // Joined and not added up: such a text stays as many pieces in memory as it was made of.
+  return Array.from(octets, characterText).join('')
+}
+
+function characterText(octet: number): string {
+  if (octet >= 0x41 && octet <= 0x5a) return String.fromCharCode(octet + 0x20)
+  if (octet > 0x20 && octet < 0x7f && octet !== 0x2e && octet !== 0x5c) {
+    return String.fromCharCode(octet)
   }
-  return text
+  return `\\${String(octet).padStart(3, '0')}`
 }
 
 /** For texts that came from outside and go into a line for humans: no control characters, bounded. */

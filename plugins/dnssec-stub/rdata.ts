@@ -114,7 +114,7 @@ export function ipv6Text(octets: Buffer): string {
   const groups: number[] = []
   for (let at = 0; at < 16; at += 2) groups.push(octets.readUInt16BE(at))
   const isMapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff
-  if (isMapped) return `::ffff:${octets.subarray(12, 16).join('.')}`
+  if (isMapped) return ['::ffff', octets.subarray(12, 16).join('.')].join(':')
 
   let best = { start: 0, length: 1 }
   for (let start = 0; start < 8; start++) {
@@ -124,6 +124,8 @@ export function ipv6Text(octets: Buffer): string {
   }
   const hex = groups.map((group) => group.toString(16))
   if (best.length === 1) return hex.join(':')
-  const before = hex.slice(0, best.start).join(':')
-  return `${before}::${hex.slice(best.start + best.length).join(':')}`
+  // Joined and not put together: the text is kept, and its pieces would be.
+  return [hex.slice(0, best.start).join(':'), hex.slice(best.start + best.length).join(':')].join(
+    '::',
+  )
 }

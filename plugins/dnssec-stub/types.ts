@@ -70,6 +70,8 @@ export type FailureCause =
   | 'network'
   /** The reply was no well-formed answer to the question. */
   | 'malformed'
+  /** More TLSA or TXT records than are looked at: which of them count cannot be told from a part. */
+  | 'too-large'
   /** Too many aliases, or a loop of them (RFC 7672 §2.1.3). */
   | 'alias-chain'
   /** The name cannot be asked for: a label over 63 octets, an empty label, a name over 255. */

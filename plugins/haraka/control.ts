@@ -264,11 +264,25 @@ export function createControl(options: ControlOptions): Control {
     original: (err: unknown, extra: unknown) => unknown,
   ): unknown {
     const attempt = attempts.get(hmail)
-    if (err !== 'Tried all MXs' || attempt?.kind !== 'planned' || !policyHadAPart(attempt)) {
-      return original(err, extra)
+    const letWait = (why: unknown) => {
+      forget(hmail)
+      return original(why, extra)
     }
-    giveUp(hmail, attempt, (text) => original(text, extra))
+    if (err !== 'Tried all MXs' || attempt?.kind !== 'planned' || !policyHadAPart(attempt)) {
+      return letWait(err)
+    }
+    giveUp(hmail, attempt, letWait)
     return undefined
+  }
+
+  /**
+   * Haraka keeps the object of a message that waits, for hours and for each message of the queue; what one attempt knew must not
+   * stay with it. Without a decision nothing is sent, until the next attempt has made its own.
+   */
+  function forget(hmail: HMailItem): void {
+    attempts.set(hmail, { kind: 'undecided' })
+    watched.delete(hmail)
+    for (const mx of (hmail.mxlist ?? []) as readonly MarkedMx[]) delete mx[MARK]
   }
 
   /** No host is left. Before mail comes back because of a policy, the policy is looked at once more (RFC 8461 §5.1). */

@@ -43,6 +43,8 @@ export interface HMailItem {
   readonly todo: { readonly domain: HarakaDomain; readonly rcpt_to: Recipient[] }
   readonly cfg: { readonly temp_fail_intervals: readonly number[] }
   num_failures: number
+  /** What is left of the MX list. */
+  readonly mxlist?: readonly HarakaMx[]
   force_tls?: boolean
   get_mx_respond(retval: number, mx: unknown): unknown
   get_force_tls(mx: HarakaMx): boolean

@@ -1,4 +1,5 @@
 /** Waiting: for a change in the store, and no longer than a signal allows. */
+import { onAbort } from '../dnssec-stub/abort'
 import type { Store } from '../store/types'
 
 /** Changes in the store: one listener for all, and a way to wait for the change of one domain. */
@@ -34,8 +35,7 @@ export function beforeAbort<T>(
   if (signal === undefined) return outcome
   if (signal.aborted) return Promise.resolve(otherwise())
   return new Promise((resolve, reject) => {
-    const abort = (): void => resolve(otherwise())
-    signal.addEventListener('abort', abort, { once: true })
-    outcome.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    const leave = onAbort(signal, () => resolve(otherwise()))
+    outcome.then(resolve, reject).finally(leave)
   })
 }

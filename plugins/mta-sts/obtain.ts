@@ -6,6 +6,8 @@
  * minutes, by anybody. With a store that fails it goes on alone. Never rejects.
  * It keeps a policy only when a whole new one has come: a failure replaces nothing.
  */
+import { boundedMap } from '../bounded/map'
+import { OBJECT, ofText } from '../bounded/octets'
 import type { Logger, PolicyRecord, Store } from '../store/types'
 import type { FetchOutcome } from './fetch'
 import { newlyFetched, readProblem, toKnown, writeProblem } from './known'
@@ -44,6 +46,8 @@ export const BACK_OFF = 300_000
 /** Milliseconds between two looks at whether the holder of the lease is done; a change is heard of at once. */
 const FIRST_LOOK = 50
 const LONGEST_LOOK = 500
+/** Octets of memory for failures; some 800 each. */
+const MOST_FAILURES = 524_288
 /** Milliseconds for which a failure found in the store may be repeated without another look. */
 const RECALL = 30_000
 
@@ -72,7 +76,10 @@ export interface Obtain {
 export function createObtain(tools: ObtainTools): Obtain {
   const { store, clock, log } = tools
   /** Failures of this worker, for when the store does not keep them. */
-  const failures = new Map<string, { readonly problem: StsProblem; readonly at: number }>()
+  const failures = boundedMap<{ readonly problem: StsProblem; readonly at: number }>({
+    mostOctets: MOST_FAILURES,
+    now: clock,
+  })
 
   const failure = async (domain: string, id: string): Promise<StsProblem | undefined> => {
     const own = failures.get(`${domain} ${id}`)
@@ -83,11 +90,9 @@ export function createObtain(tools: ObtainTools): Obtain {
   }
 
   const fail = async (domain: string, id: string, problem: StsProblem): Promise<Obtained> => {
-    failures.set(`${domain} ${id}`, { problem, at: clock() })
-    if (failures.size > 1000) {
-      const [oldest] = failures.keys()
-      if (oldest !== undefined) failures.delete(oldest)
-    }
+    const at = clock()
+    const octets = 2 * OBJECT + ofText(problem.detail)
+    failures.set(`${domain} ${id}`, { problem, at }, octets, at + BACK_OFF)
     await store.setNote(domain, `failed/${id}`, writeProblem(problem), BACK_OFF)
     log.notice(
       `mta-sts: no policy for ${domain} under id ${id}: ${problem.reason}, ${problem.detail}`,

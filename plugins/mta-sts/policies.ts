@@ -7,6 +7,8 @@
  * Refuses: to let a failure, or a policy that is none, replace or lengthen anything.
  */
 import { setMaxListeners } from 'node:events'
+import { boundedMap } from '../bounded/map'
+import { own } from '../bounded/octets'
 import type { Resolver } from '../dnssec-stub/types'
 import type { Logger, Store } from '../store/types'
 import { normalizeHostName } from '../x509/names'
@@ -83,6 +85,8 @@ interface Flight {
 const NOT_READ_YET: Held = { kind: 'unread', detail: 'no answer yet' }
 
 const DAY = 86_400_000
+/** Octets of memory for the days on which domains were marked as in use, by this worker; some 230 each. */
+const MOST_MARKS = 1_048_576
 /** Days for which the mark that a domain is in use need not be renewed. */
 const MARK_EVERY = 7
 /** Milliseconds for which a worker that died in a fetch keeps the others from it; who lives prolongs its lease. */
@@ -96,7 +100,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   const { resolver, store, clock, log, settings } = options
   const warm = createWarm(clock)
   const flights = new Map<string, Flight>()
-  const usedOn = new Map<string, number>()
+  const usedOn = boundedMap<number>({ mostOctets: MOST_MARKS, now: clock })
   const stopping = new AbortController()
   // Every lookup and fetch under way listens to it: many of them are no leak, and no warning to the operator.
   setMaxListeners(0, stopping.signal)
@@ -132,8 +136,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   const markUsed = (domain: string): void => {
     const today = Math.floor(clock() / DAY)
     if (usedOn.get(domain) === today) return
-    if (usedOn.size >= 20_000) usedOn.clear()
-    usedOn.set(domain, today)
+    usedOn.set(domain, today, 0, clock() + DAY)
     void store.lastUsed(domain).then((last) => {
       const age = last.ok && last.value !== undefined ? today - last.value : Infinity
       // Half a year needs no mark for each day, and a look costs less than a write.
@@ -355,5 +358,5 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
 /** @returns the domain as policies are kept by it; undefined for what can have none (addresses, names too long) */
 function policyDomain(domain: string): string | undefined {
   const name = normalizeHostName(domain)
-  return name === undefined || name.length > MAX_DOMAIN ? undefined : name
+  return name === undefined || name.length > MAX_DOMAIN ? undefined : own(name)
 }

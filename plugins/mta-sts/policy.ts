@@ -71,8 +71,10 @@ function splitLines(text: string): string[] {
     .map((line, index, all) =>
       index < all.length - 1 && line.endsWith('\r') ? line.slice(0, -1) : line,
     )
+  const whole = lines.length
   while (lines.length > 0 && isBlank(lines[lines.length - 1] ?? '')) lines.pop()
-  return lines
+  // A part of a text keeps the whole of it in memory, and the blanks behind a policy may be a thousand times as long.
+  return lines.length === whole ? lines : lines.join('\n').split('\n')
 }
 
 /** @returns what is wrong with the line, or undefined when it was taken (or rightly ignored) */

@@ -5,6 +5,7 @@
  * filter, then count, then syntax), so that a broken second record cannot be overlooked.
  * Refuses: any deviation from the ABNF. A record that somebody only nearly wrote must not start or steer a policy.
  */
+import { own } from '../bounded/octets'
 import { oneLine } from './one-line'
 
 /** What the TXT records of one name come to. */
@@ -58,7 +59,8 @@ function parseFields(text: string): StsRecord {
     const value = field.slice(equals + 1)
     if (name === 'id' && id === undefined) {
       if (!ID.test(value)) return malformed('id is not 1 to 32 letters and digits', field)
-      id = value
+      // By itself: a part of a text keeps the whole of it in memory, and the record may be as long as 64 KiB.
+      id = own(value)
     } else if (!EXTENSION_NAME.test(name) || !EXTENSION_VALUE.test(value)) {
       return malformed('not a field', field)
     }

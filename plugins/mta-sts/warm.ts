@@ -2,18 +2,24 @@
  * What this worker knows without asking anybody: the outcome of the last look at each domain, for as long as its TXT
  * answer lives, and its policy for as long as that lives.
  *
- * Promises: bounded in memory by the size of what it holds, least recently looked up first out; never answers with a
- * policy beyond its lifetime, nor with an outcome older than its TTL, also after the clock was set back.
+ * Promises: bounded in octets of memory, least recently used first out, and large policies push out large ones only; never answers
+ * with a policy beyond its lifetime, nor with an outcome older than its TTL, also after the clock was set back.
  */
+import { boundedMap } from '../bounded/map'
+import { OBJECT, ofAscii, ofText, PART } from '../bounded/octets'
 import { currentPolicy } from './known'
 import type { KnownPolicy, StsLookup, StsProblem } from './types'
 
-/** Octets, about: policies are a few hundred each, and at most 64 KiB. */
-const MOST_OCTETS = 8_388_608
-/** About what an entry costs beside the text of its policy. */
-const ENTRY_OCTETS = 600
+/** Octets of memory for domains without a policy: 20,000 of them, most of the world. */
+const MOST_WITHOUT = 5_242_880
+/** And for those with one: about 1,200 each. Large ones have a room of their own, a fifth as large. */
+const MOST_OCTETS = 2_621_440
+const LARGE = 4096
+const SHARE_OF_LARGE = 1 / 5
 /** Milliseconds: a look at the store and the DNS is due at least that often, also where a TTL is longer. */
 const LONGEST = 300_000
+/** Milliseconds for which what is over stays: a clock that jumps ahead and back again must not have cost a policy. */
+const GRACE = 86_400_000
 
 interface Entry {
   readonly lookup: StsLookup
@@ -22,8 +28,9 @@ interface Entry {
   readonly unsaved: boolean
   readonly since: number
   until: number
-  readonly octets: number
 }
+
+const NONE: StsLookup = { kind: 'none' }
 
 export interface Warm {
   /** The last outcome, if it is still fresh. */
@@ -42,58 +49,81 @@ export interface Warm {
   /** The next lookup must look again; the policy stays known. Without a domain: all of them. */
   stale(domain?: string): void
   drop(domain: string): void
+  /** Of memory, that what is kept takes now, about. */
+  readonly octets: number
 }
 
-export function createWarm(clock: () => number, most = MOST_OCTETS): Warm {
-  const entries = new Map<string, Entry>()
-  let octets = 0
+export function createWarm(now: () => number, most = MOST_OCTETS): Warm {
+  const entries = boundedMap<Entry>({
+    mostOctets: most,
+    large: { above: LARGE, mostOctets: most * SHARE_OF_LARGE },
+    now,
+  })
+  /** Domains without a policy, of which there is no more to be said: since when that is known. */
+  const without = boundedMap<number>({ mostOctets: Math.min(MOST_WITHOUT, 2 * most), now })
 
   const drop = (domain: string): void => {
-    octets -= entries.get(domain)?.octets ?? 0
     entries.delete(domain)
+    without.delete(domain)
   }
   return {
     fresh(domain) {
+      const since = without.get(domain)
+      if (since !== undefined) return now() < since ? undefined : NONE
       const entry = entries.get(domain)
       if (entry === undefined) return undefined
-      const now = clock()
-      if (now >= entry.until || now < entry.since) return undefined
-      if (entry.known !== undefined && now >= entry.known.expiresAt) return undefined
+      const time = now()
+      if (time >= entry.until || time < entry.since) return undefined
+      if (entry.known !== undefined && time >= entry.known.expiresAt) return undefined
       return entry.lookup
     },
     known(domain) {
       const entry = entries.get(domain)
       if (entry?.known === undefined) return undefined
-      const policy = currentPolicy(entry.known, clock())
+      const policy = currentPolicy(entry.known, now())
       if (policy === undefined) return undefined
       return { policy, unsaved: entry.unsaved, problem: entry.lookup.problem }
     },
     put(domain, lookup, ttlMs, unsaved = false) {
       drop(domain)
-      const now = clock()
+      const since = now()
+      const until = since + Math.min(Math.max(ttlMs, 0), LONGEST)
+      if (lookup.kind === 'none' && lookup.problem === undefined) {
+        without.set(domain, since, OBJECT / 3, until)
+        return
+      }
       const known = lookup.kind === 'policy' ? lookup.known : undefined
-      const text = known?.policy.lines.reduce((sum, line) => sum + 3 * line.length + 40, 0) ?? 0
       // What was fetched then is, from now on, out of the cache.
       const repeated: StsLookup = lookup.kind === 'policy' ? { ...lookup, source: 'cache' } : lookup
-      const entry: Entry = {
-        lookup: repeated,
-        known,
-        unsaved,
-        since: now,
-        until: now + Math.min(Math.max(ttlMs, 0), LONGEST),
-        octets: ENTRY_OCTETS + text,
-      }
-      entries.set(domain, entry)
-      octets += entry.octets
-      for (const oldest of entries.keys()) {
-        if (octets <= most) break
-        drop(oldest)
-      }
+      entries.set(
+        domain,
+        { lookup: repeated, known, unsaved, since, until },
+        octetsOf(lookup),
+        known === undefined ? until : known.expiresAt + GRACE,
+      )
     },
     stale(domain) {
-      const touched = domain === undefined ? [...entries.values()] : [entries.get(domain)]
-      for (const entry of touched) if (entry !== undefined) entry.until = 0
+      if (domain === undefined) {
+        without.clear()
+        for (const [, entry] of entries.entries()) entry.until = 0
+        return
+      }
+      without.delete(domain)
+      const entry = entries.get(domain)
+      if (entry !== undefined) entry.until = 0
     },
     drop,
+    get octets() {
+      return entries.octets + without.octets
+    },
   }
+}
+
+/** Entry, lookup, policy and their parts; each line is a part of the whole text, as is each pattern. */
+function octetsOf(lookup: StsLookup): number {
+  const problem = lookup.problem === undefined ? 0 : OBJECT + ofText(lookup.problem.detail)
+  if (lookup.kind !== 'policy') return 3 * OBJECT + problem
+  const { id, policy } = lookup.known
+  const text = policy.lines.reduce((sum, line) => sum + 2 * line.length + PART, 0)
+  return 6 * OBJECT + problem + ofAscii(id) + text + PART * policy.mx.length
 }

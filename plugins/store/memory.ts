@@ -1,13 +1,23 @@
 /**
- * The store of one process: for tests, and where a file or Redis cannot be had. Bounded: policies, notes, marks and leases
- * each have their own room, so that none can push out the others.
+ * The store of one process: for tests, and where a file or Redis cannot be had. Bounded in octets of memory: policies, notes, marks
+ * and leases each have their own room, so that none can push out the others, nor few large policies many small ones. What is over
+ * is dropped, policies a day later: a clock that jumps ahead and back again must not have cost any.
  */
+import { boundedMap, type BoundedMap } from '../bounded/map'
+import { OBJECT, ofText } from '../bounded/octets'
 import { failed, stored, tell } from './outcome'
-import { isDomain, isNoteName, MAX_NOTE, whyUnstorable } from './record'
+import { GRACE, isDomain, isNoteName, MAX_NOTE, whyUnstorable } from './record'
 import type { ChangeListener, PolicyRecord, Store, StoreTools } from './types'
 
-/** Entries of each kind; the oldest of its own kind goes first. */
-const MOST = 20_000
+/** Octets of memory for policies of ordinary size, some 700 each. */
+const MOST_POLICIES = 4_194_304
+/** For those above that size; the largest record that can be stored still fits in. */
+const LARGE = 8192
+const MOST_LARGE = 1_310_720
+const MOST_NOTES = 2_097_152
+/** For marks of use and for the agenda, each: for somewhat more domains than there is room for policies. */
+const MOST_DAYS = 1_048_576
+const MOST_LEASES = 262_144
 
 interface Timed<T> {
   readonly value: T
@@ -17,11 +27,15 @@ interface Timed<T> {
 }
 
 export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
-  const policies = new Map<string, PolicyRecord>()
-  const notes = new Map<string, Timed<string>>()
-  const used = new Map<string, number>()
-  const planned = new Map<string, number>()
-  const leases = new Map<string, Timed<string>>()
+  const policies = boundedMap<PolicyRecord>({
+    mostOctets: MOST_POLICIES,
+    large: { above: LARGE, mostOctets: MOST_LARGE },
+    now,
+  })
+  const notes = boundedMap<Timed<string>>({ mostOctets: MOST_NOTES, now })
+  const used = boundedMap<number>({ mostOctets: MOST_DAYS, now })
+  const planned = boundedMap<number>({ mostOctets: MOST_DAYS, now })
+  const leases = boundedMap<Timed<string>>({ mostOctets: MOST_LEASES, now })
   const listeners = new Set<ChangeListener>()
   let closed = false
 
@@ -29,6 +43,13 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
     if (entry === undefined) return undefined
     const left = entry.until - now()
     return left > 0 && left <= entry.ttl ? entry.value : undefined
+  }
+  const keepTimed = (map: BoundedMap<Timed<string>>, key: string, value: string, ttl: number) => {
+    const until = now() + ttl
+    map.set(key, { value, until, ttl }, OBJECT + ofText(value), until)
+  }
+  const plan = (domain: string, at: number): void => {
+    planned.set(domain, at, OBJECT / 3)
   }
   const answer = <T>(read: () => T) =>
     Promise.resolve(closed ? failed('the store is closed') : stored(read()))
@@ -39,8 +60,9 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
       const reason = whyUnstorable(record)
       if (reason !== undefined) return Promise.resolve(failed(reason))
       return answer(() => {
-        put(policies, record.domain, record)
-        put(planned, record.domain, record.fetchedAt)
+        const octets = 3 * OBJECT + ofText(record.id) + Buffer.byteLength(record.text)
+        policies.set(record.domain, record, octets, record.expiresAt + GRACE)
+        plan(record.domain, record.fetchedAt)
         tell(listeners, record.domain)
       })
     },
@@ -51,37 +73,37 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
         planned.delete(domain)
         tell(listeners, domain)
       }),
-    listDomains: () => answer(() => ({ domains: [...policies.keys()], next: undefined })),
+    listDomains: () => answer(() => ({ domains: domainsOf(policies), next: undefined })),
     takeDue: (due) =>
       answer(() => {
-        const domains = [...planned]
+        const domains = [...planned.entries()]
           .filter(([, at]) => at <= due.now || at > due.beyond)
           .map(([domain]) => domain)
           .slice(0, due.limit)
-        for (const domain of domains) put(planned, domain, due.until)
+        for (const domain of domains) plan(domain, due.until)
         return { domains, more: domains.length >= due.limit }
       }),
     plan(domain, at) {
       if (!isDomain(domain)) return Promise.resolve(failed('not a domain'))
       return answer(() => {
         if (at === undefined) planned.delete(domain)
-        else put(planned, domain, at)
+        else plan(domain, at)
       })
     },
     getNote: (domain, name) => answer(() => alive(notes.get(`${domain} ${name}`))),
     setNote(domain, name, text, ttl) {
       if (!isDomain(domain) || !isNoteName(name)) return Promise.resolve(failed('not a note'))
       return answer(() => {
-        put(notes, `${domain} ${name}`, { value: text.slice(0, MAX_NOTE), until: now() + ttl, ttl })
+        keepTimed(notes, `${domain} ${name}`, shortened(text), ttl)
       })
     },
     lastUsed: (domain) => answer(() => used.get(domain)),
-    markUsed: (domain, day) => answer(() => put(used, domain, day)),
+    markUsed: (domain, day) => answer(() => used.set(domain, day, 0)),
     acquire: (name, owner, ttl) =>
       answer(() => {
         const holder = alive(leases.get(name))
         if (holder !== undefined && holder !== owner) return false
-        put(leases, name, { value: owner, until: now() + ttl, ttl })
+        keepTimed(leases, name, owner, ttl)
         return true
       }),
     release: (name, owner) =>
@@ -102,10 +124,11 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
   }
 }
 
-function put<T>(map: Map<string, T>, key: string, value: T): void {
-  map.delete(key)
-  map.set(key, value)
-  if (map.size <= MOST) return
-  const [oldest] = map.keys()
-  if (oldest !== undefined) map.delete(oldest)
+function domainsOf(policies: BoundedMap<PolicyRecord>): readonly string[] {
+  return [...policies.entries()].map(([domain]) => domain)
+}
+
+/** By itself: a part of a text keeps the whole of it in memory. */
+function shortened(text: string): string {
+  return text.length > MAX_NOTE ? Buffer.from(text.slice(0, MAX_NOTE)).toString() : text
 }

@@ -26,7 +26,7 @@ import type { Random } from './random'
 import { claimOneLine, quickly, type Input, type Target } from './target'
 
 const CAUSES: ReadonlySet<FailureCause> = new Set([
-  'bogus', 'servfail', 'refused', 'rcode', 'timeout', 'network', 'malformed', 'alias-chain', 'bad-name', 'aborted',
+  'bogus', 'servfail', 'refused', 'rcode', 'timeout', 'network', 'malformed', 'alias-chain', 'too-large', 'bad-name', 'aborted',
 ]) // prettier-ignore
 const RECORD_TYPES = Object.keys(TYPES) as RecordType[]
 /** Of 256 inputs so many go over the wire as well. */

@@ -48,7 +48,7 @@ async function measure(settings: ScaleSettings, served: Served): Promise<Measure
     backend: 'ad',
     servers: [served.dns],
     trustAd: 'loopback',
-    cacheEntries: 20_000,
+    cacheOctets: 3_145_728,
     now: () => steady,
   })
   await dns.check()

@@ -183,7 +183,7 @@ describe('the getdns backend on a hostile path', function () {
       trustAd: 'never',
       trustAnchor: daemons.anchorFile,
       timeoutMs: 2000,
-      cacheEntries: 0,
+      cacheOctets: 0,
       getdnsModule: getdnsModule(),
     })
     toClose.push(() => managed.close())

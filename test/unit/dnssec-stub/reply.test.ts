@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import type { Answer } from 'dns-packet'
-import { interpret, type Finding } from '../../../plugins/dnssec-stub/reply'
+import { interpret, MOST_RECORDS, type Finding } from '../../../plugins/dnssec-stub/reply'
+import type { RecordType } from '../../../plugins/dnssec-stub/types'
 import { decodeMessage } from '../../../plugins/dnssec-stub/wire'
 import { encodeReply, soa, type Reply } from '../../support/dns-server'
+import { rawReply, wireName } from '../../support/raw-reply'
 
 const a = (name: string, ttl = 300): Answer => ({ type: 'A', name, ttl, data: '192.0.2.1' })
 const cname = (name: string, data: string, ttl = 300): Answer => ({
@@ -23,6 +25,68 @@ function says(reply: Reply): Finding<'A'> {
   assert.ok(decoded.ok)
   return interpret(decoded.message, { name: 'host.test', type: 'A' })
 }
+
+/** What a reply with so many records of a type says. */
+function saysMany<T extends RecordType>(type: T, code: number, rdata: readonly Buffer[]) {
+  const decoded = decodeMessage(rawReply('host.test', code, rdata))
+  assert.ok(decoded.ok)
+  return interpret(decoded.message, { name: 'host.test', type })
+}
+
+describe('dnssec-stub reply: RRsets of more records than are looked at', () => {
+  const times = (count: number, make: (n: number) => Buffer) =>
+    Array.from({ length: count }, (_, n) => make(n))
+  const number = (n: number) => Buffer.from([n >> 8, n & 255])
+  const mxHost = (preference: number, exchange: string) =>
+    Buffer.concat([number(preference), wireName(exchange)])
+
+  it('XC-13 of MX records the best are kept, whatever their order in the reply', () => {
+    const worstFirst = times(3000, (n) => mxHost(3000 - n, `mx${n}`))
+    const finding = saysMany('MX', 15, worstFirst)
+    assert.ok(finding.kind === 'answer')
+    assert.equal(finding.records.length, MOST_RECORDS)
+    assert.deepEqual(
+      finding.records.map(({ preference }) => preference),
+      times(100, (n) => number(n + 1)).map((octets) => octets.readUInt16BE(0)),
+    )
+  })
+
+  it('XC-13 MX records that name no host push out none that does', () => {
+    const finding = saysMany('MX', 15, [
+      ...times(200, (n) => mxHost(n, '')),
+      mxHost(60_000, 'mx.test'),
+    ])
+    assert.ok(finding.kind === 'answer')
+    assert.deepEqual(finding.records[0], { preference: 60_000, exchange: 'mx.test' })
+  })
+
+  it('XC-13 of addresses the first are kept', () => {
+    const finding = saysMany(
+      'A',
+      1,
+      times(1000, (n) => Buffer.from([192, 0, n >> 8, n & 255])),
+    )
+    assert.ok(finding.kind === 'answer')
+    assert.equal(finding.records.length, MOST_RECORDS)
+    assert.equal(finding.records[99], '192.0.0.99')
+  })
+
+  const wholeOrNone: [type: RecordType, code: number, rdata: (n: number) => Buffer][] = [
+    ['TLSA', 52, (n) => Buffer.from([3, 1, 1, ...Buffer.alloc(30, 7), ...number(n)])],
+    ['TXT', 16, (n) => Buffer.from([2, ...number(n)])],
+  ]
+  for (const [type, code, rdata] of wholeOrNone) {
+    it(`XC-03 XC-13 too many ${type} records are a failure, and never none or some`, () => {
+      assert.deepEqual(saysMany(type, code, times(101, rdata)), {
+        kind: 'failed',
+        cause: 'too-large',
+        why: `101 ${type} records, more than 100`,
+      })
+      const most = saysMany(type, code, times(100, rdata))
+      assert.equal(most.kind === 'answer' && most.records.length, 100)
+    })
+  }
+})
 
 describe('dnssec-stub reply', () => {
   const cases: [what: string, reply: Reply, finding: Partial<Record<string, unknown>>][] = [
