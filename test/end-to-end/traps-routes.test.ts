@@ -206,6 +206,98 @@ describe('end to end: routes', function () {
     )
   })
 
+  describe('in whatever form a plugin names them', () => {
+    const ports: readonly (readonly [unknown, 'as 25' | 'refused'])[] = [
+      ...['', 0, false, null, 25, '25', '025', ' 25', '25.0', '0x19'].map(
+        (port) => [port, 'as 25'] as const,
+      ),
+      ...['0', ' ', 'smtp', -25, 70_000, 25.5, true, [25], {}].map(
+        (port) => [port, 'refused'] as const,
+      ),
+    ]
+    const others = [
+      [],
+      {},
+      null,
+      { exchange: 'no host' },
+      { exchange: 'mx.strip.test', bind: 'nowhere' },
+    ]
+    const nameOf = (index: number) => `form-${index}.test`
+    let anyForm: Haraka
+    let strip: Receiver
+
+    before(async () => {
+      const address = nextAddress()
+      const certificate = lab.certificate('mx.strip.test')
+      strip = await lab.receiver({ address, certificate, fault: 'no-starttls' })
+      await lab.zone('strip.test', {
+        security: 'signed',
+        records: [`mx A ${address}`, tlsaLine('mx', certificate[0])],
+      })
+      const answers = [...ports.map(([port]) => ({ exchange: 'mx.strip.test', port })), ...others]
+      const rules = answers.map(
+        (answer, index) => [nameOf(index), { do: 'route', answer }] as const,
+      )
+      anyForm = await lab.haraka({
+        port: 2527,
+        plugins: ['tls-policy', 'lab-meddler'],
+        config: { 'meddler.json': JSON.stringify(Object.fromEntries(rules)) },
+      })
+    })
+    after(() => anyForm.stop())
+    afterEach(() => {
+      assertNothingLeaked(strip)
+    })
+
+    for (const [index, [port, what]] of ports.entries()) {
+      it(`XC-10 a port that is ${JSON.stringify(port)}: ${what}, and nothing in cleartext`, async () => {
+        const outcome = await anyForm.deliver(`u@${nameOf(index)}`)
+        assert.ok(outcome.kind === 'deferred', JSON.stringify(outcome))
+        assert.equal(outcome.dsn.status, what === 'as 25' ? '4.7.4' : '4.3.5')
+        const reason = what === 'as 25' ? 'starttls-not-offered' : 'bad-route'
+        await anyForm.waitForLine('why', new RegExp(`domain=${nameOf(index)} .* reason=${reason} `))
+      })
+    }
+    for (const [offset, answer] of others.entries()) {
+      it(`XC-10 a route to ${JSON.stringify(answer)}: refused with a reason`, async () => {
+        const name = nameOf(ports.length + offset)
+        const outcome = await anyForm.deliver(`u@${name}`)
+        assert.ok(outcome.kind === 'deferred', JSON.stringify(outcome))
+        assert.equal(outcome.dsn.status, '4.3.5')
+        assert.match(outcome.reason, / bad-route: another plugin|which another plugin gave/)
+        await anyForm.waitForLine('why', new RegExp(`domain=${name} .* reason=bad-route `))
+      })
+    }
+
+    it('the command says what these deliveries do', async () => {
+      const only = ports.flatMap(([, what], index) => (what === 'as 25' ? [nameOf(index)] : []))
+      const told = Object.fromEntries(only.map((name) => [name, ['--host', 'mx.strip.test']]))
+      assert.equal(await assertCheckSaysTheSame(anyForm, { only, routes: told }), only.length)
+    })
+  })
+
+  it('XC-05 a route while the resolver is blind and mail shall wait for it: the mail says so', async () => {
+    const blind = await lab.haraka({
+      port: 2527,
+      plugins: ['tls-policy', 'lab-meddler'],
+      config: {
+        'tls-policy.ini': '[dns]\ntrust_ad=never\n[dane]\nblind_resolver=defer\n',
+        'meddler.json': JSON.stringify({
+          'to-blind.test': { do: 'route', answer: { exchange: 'mx.good.test', port: PORT } },
+        }),
+      },
+    })
+    const outcome = await blind.deliver('u@to-blind.test')
+    assert.ok(outcome.kind === 'deferred', JSON.stringify(outcome))
+    assert.match(outcome.reason, /: mx\.good\.test resolver-blind: no DNS server's word/)
+    assert.match(outcome.dsn.status ?? '', /^4\./)
+    await blind.waitForLine(
+      'why',
+      /domain=to-blind\.test mx=mx\.good\.test .*reason=resolver-blind /,
+    )
+    await blind.stop()
+  })
+
   describe('beside each of these deliveries', function () {
     this.timeout(180_000)
     const except = {

@@ -112,6 +112,20 @@ describe('end to end: the session behind the facade', function () {
     assertNothingLeaked(receiver)
   })
 
+  it('a host that falls silent inside TLS is told as silent', async () => {
+    const impatient = await lab.haraka({
+      port: 2531,
+      plugins: ['tls-policy'],
+      config: { 'outbound.ini': 'connect_timeout=2' },
+    })
+    const receiver = await makeReceiver('silent.test', { fault: 'hang-after-data' })
+    const outcome = await impatient.deliver('u@silent.test')
+    assert.ok(outcome.kind === 'deferred', JSON.stringify(outcome))
+    assert.match(outcome.reason, /tls-lost: socket timeout waiting on dot/)
+    assertNothingLeaked(receiver)
+    await impatient.stop()
+  })
+
   it('SA-27 of three recipients one is refused: it alone bounces', async () => {
     const to = ['a', 'b', 'c'].map((user) => `${user}@three.test`)
     const receiver = await makeReceiver('three.test', { unknownRecipients: ['b@three.test'] })
