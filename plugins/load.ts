@@ -2,6 +2,7 @@
  * tls-policy.ini for a running Haraka: loaded whole at its start, or Haraka does not come up; later changed whole, or not at
  * all. A file that was emptied, cut off or taken away changes nothing: it says what would be gone.
  */
+import cluster from 'node:cluster'
 import type { Config, IniFile } from './config'
 import { endedDestinations } from './destinations'
 import type { ContextSettings } from './haraka/tls-context'
@@ -63,7 +64,7 @@ export function reload(
     if (gone !== '' && saysNothing(own.text)) throw new Error(emptied(own, gone))
     const after = understand(plugin, outbound, ini, own)
     const lost = gone === '' ? '' : `; no longer set: ${gone}`
-    plugin.lognotice(plugin, `the settings were loaded anew${lost}`)
+    if (speaksForAll()) plugin.lognotice(plugin, `the settings were loaded anew${lost}`)
     return after
   } catch (err: unknown) {
     const why = sentence(err).replaceAll('\n', '; ')
@@ -78,6 +79,11 @@ function emptied({ isThere }: OwnFile, gone: string): string {
     `tls-policy.ini ${isThere ? 'has no setting in it any more' : 'is not there any more'}, and ` +
     `these would be gone: ${gone}. To have all defaults again, write the one line [main] into it`
   )
+}
+
+/** The master and each worker read the same file; a mistake each of them tells, as it may be one that only some meet. */
+function speaksForAll(): boolean {
+  return !cluster.isWorker
 }
 
 /** @throws Error with one line for each mistake */
@@ -95,7 +101,7 @@ function understand(
   if (inRedis.length > 0) throw new Error(inRedis.join('\n'))
   const ca = readCaFile(config, harakaFolder())
   const redisCa = readRedisCa(config, redisIni, harakaFolder())
-  for (const ended of endedDestinations(config, new Date())) {
+  for (const ended of speaksForAll() ? endedDestinations(config, new Date()) : []) {
     plugin.logwarn(plugin, `the exception ${ended} is over and has no effect any more`)
   }
   if (!outbound.cfg.enable_tls) {

@@ -67,6 +67,25 @@ describe('end to end: settings change', function () {
     })
   }
 
+  it('what was loaded, and an exception that is over, is told once by all processes together', async () => {
+    const ended = '[destinations]\nover.test=observe until 2020-01-01\n'
+    const many = await lab.haraka({
+      port: 2540,
+      nodes: 2,
+      plugins: ['tls-policy'],
+      config: { 'tls-policy.ini': ended },
+    })
+    const said = (pattern: RegExp) => many.log().filter((line) => pattern.test(line)).length
+    const OVER = /the exception .* is over/
+    assert.equal(said(OVER), 1)
+    await change(`${ended}[dns]\ntimeout=4\n`, LOADED, many)
+    // A mistake is told by the master and by each worker: then all have read what was before.
+    await many.configure('tls-policy.ini', '[main]\nmode=nothing\n')
+    await many.linesSaid(KEPT, 3)
+    assert.deepEqual([said(LOADED), said(OVER)], [1, 2])
+    await many.stop()
+  })
+
   it('under load: none lost, none sent but as one of the settings has it', async () => {
     const domain = await makeDomain(lab, 'load.test', {
       hosts: [
