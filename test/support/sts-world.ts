@@ -29,7 +29,9 @@ export interface StsWorld {
   /** What the policy host serves from now on. */
   serve(
     text:
-      string | { readonly problem: StsProblemReason } | ((domain: string) => Promise<FetchOutcome>),
+      | string
+      | { readonly problem: StsProblemReason }
+      | ((domain: string, signal: AbortSignal) => Promise<FetchOutcome>),
   ): void
   /** Another worker: its own memory, the same store, DNS and policy host. */
   worker(): ManagedStsPolicies
@@ -49,7 +51,7 @@ export function stsWorld({
   random?: () => number
 } = {}): StsWorld {
   let time = START
-  let served: (domain: string) => Promise<FetchOutcome> = () =>
+  let served: (domain: string, signal: AbortSignal) => Promise<FetchOutcome> = () =>
     Promise.reject(new Error('nothing served'))
   let fetches = 0
   const log: string[] = []
@@ -67,9 +69,9 @@ export function stsWorld({
     createStsPolicies({
       resolver,
       store,
-      fetch: (domain) => {
+      fetch: (domain, signal) => {
         fetches += 1
-        return served(domain)
+        return served(domain, signal)
       },
       clock,
       random,

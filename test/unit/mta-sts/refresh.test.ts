@@ -353,6 +353,29 @@ describe('refresh of MTA-STS policies (RFC 8461 §3.3, §10.2)', () => {
     assert.equal(await world.policies.refreshDue(), 1)
     assert.equal((await stored())?.fetchedAt, world.now())
   })
+  it('XC-09 stopped, a round ends what hangs and changes nothing, and lookups go on', async () => {
+    world.advance(DAY)
+    const before = await stored()
+    let begun: () => void = () => undefined
+    const hangs = new Promise<void>((resolve) => (begun = resolve))
+    world.serve((_domain, signal) => {
+      begun()
+      return new Promise((resolve) => {
+        signal.addEventListener('abort', () => {
+          const problem = { reason: 'sts-policy-fetch-error', detail: 'aborted' } as const
+          resolve({ ok: false, problem })
+        })
+      })
+    })
+    const said = world.log.length
+    const round = world.policies.refreshDue()
+    await hangs
+    world.policies.stopRefreshing()
+    await round
+    assert.deepEqual(await stored(), before)
+    assert.deepEqual(world.log.slice(said), [])
+    assert.equal((await world.policies.lookup('rcpt.test')).kind, 'policy')
+  })
   it('starts, and stops with close', async () => {
     world.policies.startRefreshing()
     await world.policies.close()
