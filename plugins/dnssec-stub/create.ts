@@ -84,7 +84,12 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
   let choice = choose(options, settings)
   const steadied = steady(
     { resolve: (name, type, how) => choice.resolve(name, type, how) },
-    { era: () => era, beforeAsking: () => lookAtServers(), onTrouble, onAnswer },
+    {
+      era: () => era,
+      beforeAsking: () => lookAtServers(),
+      onTrouble: () => testForLookups(true),
+      onAnswer,
+    },
   )
   const cache = cached(steadied, { now, maxOctets: options.cacheOctets ?? 2_097_152 })
   const watch = monitor(test, {
@@ -131,19 +136,16 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
     return before !== undefined && before !== isValidating
   }
 
-  function testForLookups(): void {
+  /** @param closely look at the servers as well, not by their file's marks alone */
+  function testForLookups(closely: boolean): void {
     if (now() - testedForLookups < PAUSE_MS) return
     testedForLookups = now()
+    if (closely) lookAtServers(true)
     void watch.check()
   }
 
-  function onTrouble(): void {
-    lookAtServers(true)
-    testForLookups()
-  }
-
   function onAnswer(): void {
-    if (watch.health()?.state === 'unreachable') testForLookups()
+    if (watch.health()?.state === 'unreachable') testForLookups(false)
   }
 
   return {
