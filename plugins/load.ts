@@ -9,7 +9,14 @@ import type { ContextSettings } from './haraka/tls-context'
 import type { HarakaPlugin } from './haraka/types'
 import { NO_FILE, readOwnFile } from './own-file'
 import type { OwnFile } from './own-file'
-import { readTlsPolicyIni, redisMistakes, redisServer, saysNothing, settingsGone } from './settings'
+import {
+  readTlsPolicyIni,
+  redisMistakes,
+  redisServer,
+  saysNothing,
+  settingsGone,
+  withoutEffect,
+} from './settings'
 import { readCaFile, readRedisCa } from './wiring'
 
 export interface Loaded {
@@ -37,7 +44,7 @@ export function load(plugin: HarakaPlugin, outbound: OutboundModule, onChange: (
   try {
     const own = ownFile(plugin)
     if (own.isThere && saysNothing(own.text)) {
-      plugin.lognotice(plugin, 'tls-policy.ini has no setting in it: each is at its default')
+      plugin.logwarn(plugin, 'tls-policy.ini has no setting in it: each is at its default')
     }
     return understand(plugin, outbound, ini, own)
   } catch (err: unknown) {
@@ -104,6 +111,7 @@ function understand(
   for (const ended of speaksForAll() ? endedDestinations(config, new Date()) : []) {
     plugin.logwarn(plugin, `the exception ${ended} is over and has no effect any more`)
   }
+  for (const sentence of withoutEffect(config)) plugin.logwarn(plugin, sentence)
   if (!outbound.cfg.enable_tls) {
     plugin.logwarn(
       plugin,

@@ -106,6 +106,39 @@ function serverProblem(text: string): string | undefined {
   }
 }
 
+/** Settings that are right by themselves, and have no effect beside others: one sentence for each. */
+export function withoutEffect({
+  dns,
+  dane,
+  mtaSts,
+  store,
+  redis,
+  destinations,
+}: Config): readonly string[] {
+  const idle = (is: boolean, sentence: string) => (is ? [sentence] : [])
+  const ruled = (wanted: string, enabled: boolean, why: string) =>
+    [...destinations].flatMap(([name, { rule }]) =>
+      idle(rule === wanted && !enabled, `destinations.${name}=${rule} has no effect: ${why}`),
+    )
+  const { backend } = store
+  return [
+    ...idle(
+      Object.values(redis).some((value) => value !== '') && backend !== 'redis',
+      `[redis] has no effect: [store] says backend=${backend}`,
+    ),
+    ...idle(
+      store.path !== undefined && backend === 'memory',
+      'store.path has no effect: [store] says backend=memory',
+    ),
+    ...idle(
+      dns.trustAnchor !== undefined && dns.backend === 'ad',
+      'dns.trust_anchor has no effect: [dns] says backend=ad',
+    ),
+    ...ruled('dane', dane.enabled, '[dane] says enabled=false'),
+    ...ruled('sts', mtaSts.enabled, '[mta_sts] says enabled=false'),
+  ]
+}
+
 /** Redis as all of Haraka's plugins have it: redis.ini, [server], with what [opts] adds. */
 export function redisServer(
   ini: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>,

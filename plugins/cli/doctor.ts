@@ -10,6 +10,7 @@ import { createResolver, systemServers } from '../dnssec-stub'
 import type { Health } from '../dnssec-stub'
 import { NOTHING_RELAYS, relaysNothing } from '../haraka/roads'
 import { isSilent, resolverWords } from '../resolver-words'
+import { withoutEffect } from '../settings'
 import type { Logger } from '../store'
 import type { Wiring } from '../wiring'
 import type { HarakaFound } from './find-haraka'
@@ -67,6 +68,9 @@ async function examine(settings: Settings, tools: DoctorTools): Promise<readonly
   })
   const still = [
     settingsFinding(settings),
+    ...withoutEffect(settings.config).map((text) =>
+      note('settings', text, 'Remove the one, or change the other.'),
+    ),
     pluginsFinding(settings.plugins),
     harakaFinding(await haraka),
     outboundFinding(settings),

@@ -136,6 +136,21 @@ describe('end to end: the settings file', function () {
     assert.equal((await haraka.deliverApart(stripped.recipient)).kind, 'delivered')
   })
 
+  it('a setting that has no effect beside another is told, by the log and by doctor', async () => {
+    const text = '[redis]\nhost=192.0.2.9\n[mta_sts]\nenabled=false\n[destinations]\nx.test=sts\n'
+    await writeFile(path(), text)
+    await haraka.restart()
+    const expected = [
+      '[redis] has no effect: [store] says backend=lmdb',
+      'destinations.x.test=sts has no effect: [mta_sts] says enabled=false',
+    ]
+    const warnings = haraka.log().filter((line) => line.includes('[WARN] [-] [tls-policy] '))
+    for (const sentence of expected) {
+      assert.equal(warnings.filter((line) => line.endsWith(sentence)).length, 1, sentence)
+    }
+    assert.deepEqual((await doctorSays()).slice(1), expected)
+  })
+
   it('at a start an empty file is the defaults, which the log and doctor say', async () => {
     await writeFile(path(), '')
     await haraka.restart()

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { readLines } from '../../plugins/ini'
 import { findLineMistakes } from '../../plugins/ini-mistakes'
-import { readTlsPolicyIni, saysNothing, settingsGone } from '../../plugins/settings'
+import { readTlsPolicyIni, saysNothing, settingsGone, withoutEffect } from '../../plugins/settings'
 
 interface HarakasReader {
   parseIni(name: string, options: object, text: string): Readonly<Record<string, unknown>>
@@ -129,4 +129,33 @@ describe('a file that says less than before', () => {
     const many = Array.from({ length: 25 }, (_, index) => `d${index}.test=off`).join('\n')
     assert.match(settingsGone(`[destinations]\n${many}`, ''), /d19\.test=off, and 5 more$/)
   })
+})
+
+describe('settings without effect beside others', () => {
+  const cases: readonly (readonly [string, readonly string[]])[] = [
+    ['', []],
+    ['[redis]\nhost=\n', []],
+    ['[redis]\nhost=a', ['[redis] has no effect: [store] says backend=lmdb']],
+    ['[store]\nbackend=redis\n[redis]\nhost=a', []],
+    ['[store]\nbackend=memory\npath=/x', ['store.path has no effect: [store] says backend=memory']],
+    [
+      '[dns]\nbackend=ad\ntrust_anchor=/x',
+      ['dns.trust_anchor has no effect: [dns] says backend=ad'],
+    ],
+    [
+      '[dane]\nenabled=false\n[destinations]\na.test=dane\nb.test=dane-only\nc.test=sts',
+      ['destinations.a.test=dane has no effect: [dane] says enabled=false'],
+    ],
+    [
+      '[mta_sts]\nenabled=false\n[destinations]\na.test=dane\n.c.test=sts',
+      ['destinations..c.test=sts has no effect: [mta_sts] says enabled=false'],
+    ],
+  ]
+  for (const [text, expected] of cases) {
+    it(`${JSON.stringify(text)}: ${expected.length}`, () => {
+      const read = readTlsPolicyIni(harakaReads(text).ini, text)
+      assert.ok(read.ok)
+      assert.deepEqual(withoutEffect(read.config), expected)
+    })
+  }
 })
