@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import type { Config } from './config'
+import { endedDestinations } from './destinations'
 import { createPlanner } from './delivery/planner'
 import type { Planner } from './delivery/planner'
 import { createSelf } from './delivery/self'
@@ -125,7 +126,15 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     ticks,
     random: Math.random,
   })
+  const version = ownVersion()
   metrics.measure({
+    about: () => ({
+      version,
+      mode: config().mode,
+      store: atStart.store.backend,
+      resolver: resolver.backend() ?? 'none',
+    }),
+    endedExceptions: () => endedDestinations(config(), new Date()).length,
     resolverState: () => resolver.health().state,
     storeTroubles: () => store.troubles().map(({ kind }) => kind),
     policies: createCensus({
@@ -179,6 +188,13 @@ function commonCount(store: Store): CommonCount {
     },
     giveBack: async () => void (await store.release('census', owner)),
   }
+}
+
+function ownVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as {
+    readonly version: string
+  }
+  return version
 }
 
 /** To be called while there is still the right to give a folder away: Haraka drops it as soon as it listens. */

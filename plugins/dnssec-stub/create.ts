@@ -61,6 +61,8 @@ export interface ManagedResolver {
   era(): number
   /** One line: backend, servers, whose AD bit is believed. */
   describe(): string
+  /** Which backend is asked; undefined until the first is chosen. */
+  backend(): Backend['name'] | undefined
   /** Ends pending lookups, the self-test and the getdns process. */
   close(): void
 }
@@ -166,6 +168,7 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
       )
     },
     era: () => era,
+    backend: () => choice.current()?.name,
     describe() {
       const backend = choice.current()?.name
       const auto = options.backend === 'auto' ? ' (auto)' : ''

@@ -9,7 +9,7 @@ import { createRequire } from 'node:module'
 import type * as promClient from 'prom-client'
 import type { Counter, Histogram, Registry } from 'prom-client'
 import type { LookupSource, MeasuredSources, Metrics, PolicyCount, ResolverState } from './metrics'
-import { REASONS } from './reasons'
+import { isOfTheAddress, REASONS } from './reasons'
 import type { ReasonCode } from './reasons'
 import { TROUBLE_KINDS } from '../store/troubles'
 
@@ -82,6 +82,12 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
     labelNames: ['reason', 'mode'],
     registers,
   })
+  const undeliverables = new client.Counter({
+    name: `${PREFIX}undeliverable_total`,
+    help: 'Messages to domains that take no mail, with any policy or none, by reason (docs/reasons.md).',
+    labelNames: ['reason', 'mode'],
+    registers,
+  })
   const preflights = new client.Histogram({
     name: `${PREFIX}preflight_seconds`,
     help: 'Seconds from the greeting to the judgement of a host that must be secured.',
@@ -101,6 +107,12 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
     labelNames: ['reason'],
     registers,
   })
+  const unavailable = new client.Counter({
+    name: `${PREFIX}sts_unavailable_total`,
+    help: 'MTA-STS lookups of domains that publish a policy which cannot be had, while none is known, by reason (docs/reasons.md).',
+    labelNames: ['reason'],
+    registers,
+  })
   const fetches = new client.Counter({
     name: `${PREFIX}sts_fetches_total`,
     help: 'MTA-STS policies fetched over HTTPS, by cause and result.',
@@ -112,6 +124,24 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
     help: 'Seconds for one fetch of an MTA-STS policy.',
     buckets: SESSION_BUCKETS,
     registers,
+  })
+  new client.Gauge({
+    name: `${PREFIX}info`,
+    help: 'Always 1: version and mode, and where policies and lookups come from.',
+    labelNames: ['version', 'mode', 'store', 'resolver'],
+    registers,
+    collect() {
+      this.reset()
+      if (sources) this.set({ ...sources.about() }, 1)
+    },
+  })
+  new client.Gauge({
+    name: `${PREFIX}exceptions_ended`,
+    help: 'Exceptions under [destinations] whose last day is over, and which have no effect any more.',
+    registers,
+    collect() {
+      this.set(sources?.endedExceptions() ?? 0)
+    },
   })
   new client.Gauge({
     name: `${PREFIX}resolver_state`,
@@ -150,7 +180,7 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
     help: 'Of these, in use and with less than a quarter of their life left.',
     count: async () => (await sources?.policies())?.map(({ mode, expiring }) => [mode, expiring]),
   })
-  startAtZero({ decisions, refusals, lookups, problems, fetches })
+  startAtZero({ decisions, refusals, undeliverables, lookups, problems, unavailable, fetches })
 
   return {
     decided(outcome, seconds) {
@@ -159,6 +189,10 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
     },
     hostDone(fields) {
       const mode = fields.mode ?? 'enforce'
+      if (isOfTheAddress(fields.reason)) {
+        undeliverables.inc({ reason: fields.reason, mode })
+        return
+      }
       const policy = oneOf(POLICIES, fields.policy)
       const verdict = oneOf(VERDICTS, fields.verdict)
       verdicts.inc({ policy, verdict, mode })
@@ -170,6 +204,9 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
     policyLookedUp(source, problem) {
       lookups.inc({ source })
       if (problem !== undefined) problems.inc({ reason: knownReason(problem) })
+    },
+    policyUnavailable(problem) {
+      unavailable.inc({ reason: knownReason(problem) })
     },
     policyFetched(cause, result, seconds) {
       fetches.inc({ cause, result: result === 'ok' ? 'ok' : knownReason(result) })
@@ -224,19 +261,25 @@ function policyGauge(
 interface ZeroCounters {
   readonly decisions: Counter<'outcome'>
   readonly refusals: Counter<'reason' | 'mode'>
+  readonly undeliverables: Counter<'reason' | 'mode'>
   readonly lookups: Counter<'source'>
   readonly problems: Counter<'reason'>
+  readonly unavailable: Counter<'reason'>
   readonly fetches: Counter<'cause' | 'result'>
 }
 
 /** A counter that begins with its first event hides that event from `increase()`. */
-function startAtZero({ decisions, refusals, lookups, problems, fetches }: ZeroCounters): void {
+function startAtZero(counters: ZeroCounters): void {
+  const { decisions, refusals, undeliverables, lookups, problems, unavailable, fetches } = counters
   for (const outcome of ['hosts', 'defer', 'bounce', 'failed']) decisions.inc({ outcome }, 0)
   for (const source of SOURCES) lookups.inc({ source }, 0)
   for (const [reason, { status }] of Object.entries(REASONS)) {
-    if (status !== undefined) refusals.inc({ reason, mode: 'enforce' }, 0)
+    const refused = isOfTheAddress(reason) ? undeliverables : refusals
+    if (status !== undefined) refused.inc({ reason, mode: 'enforce' }, 0)
     if (!isStsProblem(reason)) continue
     problems.inc({ reason }, 0)
+    // Without a record there is no policy to be had.
+    if (!reason.startsWith('sts-txt-')) unavailable.inc({ reason }, 0)
     for (const cause of ['delivery', 'refresh']) fetches.inc({ cause, result: reason }, 0)
   }
   for (const cause of ['delivery', 'refresh']) fetches.inc({ cause, result: 'ok' }, 0)

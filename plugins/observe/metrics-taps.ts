@@ -6,7 +6,7 @@ import type { Planner } from '../delivery/planner'
 import type { Plan } from '../delivery/types'
 import type { StsLookup, StsLookupOptions, StsPolicies, StsProblem } from '../mta-sts/types'
 import { NO_METRICS, sourceOf } from './metrics'
-import type { Metrics } from './metrics'
+import type { LookupSource, Metrics } from './metrics'
 
 /** @param now Milliseconds of a clock that never steps. */
 export function tapPlanner(planner: Planner, metrics: Metrics, now: () => number): Planner {
@@ -55,6 +55,11 @@ export function createStsTap(metrics: Metrics, now: () => number): StsTap {
     else waiting.delete(domain)
   }
 
+  const lookedUp = (source: LookupSource, { kind, problem }: StsLookup) => {
+    metrics.policyLookedUp(source, problem?.reason)
+    if (kind === 'none' && problem !== undefined) metrics.policyUnavailable(problem.reason)
+  }
+
   const ask = async (
     sts: PeekingPolicies,
     domain: string,
@@ -63,7 +68,7 @@ export function createStsTap(metrics: Metrics, now: () => number): StsTap {
     wait(domain, 1)
     try {
       const lookup = await sts.lookup(domain, options)
-      metrics.policyLookedUp(sourceOf(lookup), lookup.problem?.reason)
+      lookedUp(sourceOf(lookup), lookup)
       return lookup
     } finally {
       wait(domain, -1)
@@ -74,7 +79,7 @@ export function createStsTap(metrics: Metrics, now: () => number): StsTap {
     policies(sts) {
       const peek = (domain: string) => {
         const warm = sts.peek(domain)
-        if (warm !== undefined) metrics.policyLookedUp('warm', warm.problem?.reason)
+        if (warm !== undefined) lookedUp('warm', warm)
         return warm
       }
       return {

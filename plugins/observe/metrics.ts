@@ -31,6 +31,16 @@ export interface PolicyCount {
   readonly expiring: number
 }
 
+/** What an instance is: one of a few words each. */
+export interface About {
+  /** Of this package. */
+  readonly version: string
+  readonly mode: 'enforce' | 'observe'
+  readonly store: 'lmdb' | 'redis' | 'memory'
+  /** Which backend answers; `none` until one is chosen. */
+  readonly resolver: 'ad' | 'getdns' | 'none'
+}
+
 export interface Metrics {
   decided(outcome: DecisionOutcome, seconds: number): void
   /** One for each line in the log: the verdict on a host. */
@@ -38,6 +48,8 @@ export interface Metrics {
   /** Greeting to judgement, on a host that demands TLS. */
   preflightDone(secured: boolean, seconds: number): void
   policyLookedUp(source: LookupSource, problem: StsProblemReason | undefined): void
+  /** A TXT record says that there is a policy, and it cannot be had; nor is another one known, so that mail goes without. */
+  policyUnavailable(problem: StsProblemReason): void
   policyFetched(cause: FetchCause, result: 'ok' | StsProblemReason, seconds: number): void
   /** A call to the store that one of its troubles has cost. */
   storeFailed(kind: TroubleKind): void
@@ -46,6 +58,9 @@ export interface Metrics {
 }
 
 export interface MeasuredSources {
+  readonly about: () => About
+  /** Exceptions under [destinations] whose last day is over. */
+  readonly endedExceptions: () => number
   readonly resolverState: () => ResolverState
   /** What is wrong with the store now. */
   readonly storeTroubles: () => readonly TroubleKind[]
@@ -59,6 +74,7 @@ export const NO_METRICS: Metrics = {
   hostDone: ignore,
   preflightDone: ignore,
   policyLookedUp: ignore,
+  policyUnavailable: ignore,
   policyFetched: ignore,
   storeFailed: ignore,
   measure: ignore,

@@ -458,6 +458,11 @@ export function statusCode(code: ReasonCode, kind: 4 | 5): string {
   return `${kind}.${REASONS[code].status ?? '7.0'}`
 }
 
+/** Is the domain one that takes no mail, whatever its policies? That is the address's fault, and no refusal of ours. */
+export function isOfTheAddress(code: string): code is ReasonCode {
+  return code === 'null-mx' || (ADDRESS_WRONG as ReadonlySet<string>).has(code)
+}
+
 /**
  * Where the rule comes from; of a rule that two policies have, the source of the one that was at work.
  * @param policy As in the log line.

@@ -17,6 +17,8 @@ async function metricsInCode(): Promise<ReadonlyMap<string, Known>> {
   assert.ok(client)
   const metrics = prometheusMetrics(client, 0)
   metrics.measure({
+    about: () => ({ version: '1.0.0', mode: 'enforce', store: 'lmdb', resolver: 'ad' }),
+    endedExceptions: () => 0,
     resolverState: () => 'validating',
     storeTroubles: () => ['redis-full'],
     policies: () => Promise.resolve([{ mode: 'enforce', held: 1, expiring: 1 }]),
@@ -25,6 +27,7 @@ async function metricsInCode(): Promise<ReadonlyMap<string, Known>> {
   metrics.hostDone({ policy: 'dane', verdict: 'refused', reason: 'dane-no-match' })
   metrics.preflightDone(true, 1)
   metrics.policyLookedUp('warm', 'sts-txt-invalid')
+  metrics.policyUnavailable('sts-policy-fetch-error')
   metrics.policyFetched('refresh', 'ok', 1)
   metrics.storeFailed('redis-full')
   const snapshot = (await metrics.snapshot()) as unknown as readonly {

@@ -12,7 +12,7 @@ import type { HttpResponse } from '../../../plugins/observe/metrics-http'
 import { findPromClient, prometheusMetrics } from '../../../plugins/observe/metrics-prometheus'
 import type { PrometheusMetrics } from '../../../plugins/observe/metrics-prometheus'
 import { createStsTap, tapPlanner } from '../../../plugins/observe/metrics-taps'
-import { REASONS } from '../../../plugins/observe/reasons'
+import { isOfTheAddress, REASONS } from '../../../plugins/observe/reasons'
 import type { ReasonCode } from '../../../plugins/observe/reasons'
 
 function makeMetrics(worker = 0): PrometheusMetrics {
@@ -64,13 +64,16 @@ describe('metrics for Prometheus', () => {
   it('begins at zero for each reason that can hold mail back, so that the first event is a rise', async () => {
     const page = await read(makeMetrics())
     for (const [reason, { status }] of Object.entries(REASONS)) {
-      const line = `haraka_tls_policy_refusals_total{reason="${reason}",mode="enforce",worker="0"}`
+      const name = isOfTheAddress(reason) ? 'undeliverable_total' : 'refusals_total'
+      const line = `haraka_tls_policy_${name}{reason="${reason}",mode="enforce",worker="0"}`
       assert.equal(page.get(line), status === undefined ? undefined : 0, reason)
     }
     const lookups = [...page.keys()].filter((line) => line.includes('sts_lookups_total'))
     assert.equal(lookups.length, 6)
     const fetches = [...page.keys()].filter((line) => line.includes('sts_fetches_total'))
     assert.equal(fetches.length, 12)
+    const unavailable = [...page.keys()].filter((line) => line.includes('sts_unavailable_total'))
+    assert.equal(unavailable.length, 3)
   })
 
   it('counts decisions, lookups and fetches, and measures their time', async () => {
@@ -107,7 +110,13 @@ describe('metrics for Prometheus', () => {
       'nothing is known yet',
     )
     let state: 'validating' | 'blind' = 'validating'
+    let mode: 'enforce' | 'observe' = 'enforce'
+    const others = {
+      about: () => ({ version: '1.2.3', mode, store: 'redis', resolver: 'ad' }) as const,
+      endedExceptions: () => 3,
+    }
     metrics.measure({
+      ...others,
       resolverState: () => state,
       storeTroubles: () => ['redis-full'],
       policies: () =>
@@ -125,16 +134,40 @@ describe('metrics for Prometheus', () => {
     assert.equal(value('store_trouble{kind="file-full",worker="0"}'), 0)
     assert.equal(value('sts_policies{mode="enforce",worker="0"}'), 7)
     assert.equal(value('sts_policies_expiring{mode="enforce",worker="0"}'), 2)
-    metrics.measure({
-      resolverState: () => state,
-      storeTroubles: () => [],
-      policies: () => Promise.resolve(undefined),
-    })
+    const info = (its: string) =>
+      `haraka_tls_policy_info{version="1.2.3",mode="${its}",store="redis",resolver="ad",worker="0"}`
+    assert.equal(page.get(info('enforce')), 1)
+    assert.equal(value('exceptions_ended{worker="0"}'), 3)
+    mode = 'observe'
+    const later = await read(metrics)
+    assert.deepEqual([later.get(info('enforce')), later.get(info('observe'))], [undefined, 1])
+    const policies = () => Promise.resolve(undefined)
+    metrics.measure({ ...others, resolverState: () => state, storeTroubles: () => [], policies })
     const unknown = await read(metrics)
     assert.equal(
       unknown.get('haraka_tls_policy_sts_policies{mode="enforce",worker="0"}'),
       undefined,
     )
+  })
+
+  it('a domain that takes no mail is no refusal, whatever the mode', async () => {
+    const metrics = makeMetrics()
+    const others = { policy: 'none', require: 'refuse', verdict: 'refused', domain: 'x' } as const
+    for (const reason of ['no-such-domain', 'null-mx', 'no-mail-host', 'bad-domain'] as const) {
+      metrics.hostDone({ ...others, reason })
+      metrics.hostDone({ ...others, reason, mode: 'observe' })
+      const page = await read(metrics)
+      for (const mode of ['enforce', 'observe']) {
+        const labels = `{reason="${reason}",mode="${mode}",worker="0"}`
+        assert.equal(page.get(`haraka_tls_policy_undeliverable_total${labels}`), 1)
+        assert.equal(page.get(`haraka_tls_policy_refusals_total${labels}`), undefined)
+      }
+      assert.ok(![...page.keys()].some((key) => key.includes('verdicts_total')))
+    }
+    metrics.hostDone({ ...others, policy: 'sts', reason: 'sts-domain-denied' })
+    const page = await read(metrics)
+    const labels = '{reason="sts-domain-denied",mode="enforce",worker="0"}'
+    assert.equal(page.get(`haraka_tls_policy_refusals_total${labels}`), 1)
   })
 
   it('no word from the network becomes a label', async () => {
@@ -195,6 +228,7 @@ function recording(): { readonly metrics: Metrics; readonly calls: string[] } {
       ...NO_METRICS,
       decided: note('decided'),
       policyLookedUp: note('looked up'),
+      policyUnavailable: note('unavailable'),
       policyFetched: note('fetched'),
     },
   }
@@ -256,6 +290,27 @@ describe('taps of the metrics', () => {
       'looked up: cache sts-txt-invalid',
       'looked up: warm undefined',
     ])
+  })
+
+  it('tell a policy that cannot be had from none, and from one that holds beside the trouble', async () => {
+    const { metrics, calls } = recording()
+    const tap = createStsTap(metrics, ticking())
+    const problem = { reason: 'sts-webpki-invalid', detail: '' } as const
+    const answers: readonly StsLookup[] = [
+      { kind: 'none', problem },
+      { kind: 'none' },
+      { kind: 'policy', known: KNOWN, source: 'cache', problem },
+      { kind: 'unknown', problem: { reason: 'sts-txt-lookup-failed', detail: '' } },
+    ]
+    for (const answer of answers) {
+      const sts = tap.policies({ peek: () => undefined, lookup: () => Promise.resolve(answer) })
+      await sts.lookup('cold')
+      tap.policies({ peek: () => answer, lookup: () => Promise.resolve(answer) }).peek('warm')
+    }
+    assert.deepEqual(
+      calls.filter((call) => call.startsWith('unavailable')),
+      ['unavailable: sts-webpki-invalid', 'unavailable: sts-webpki-invalid'],
+    )
   })
 
   it('are none at all where metrics are off', () => {
@@ -546,7 +601,8 @@ describe('reasons in the metrics', () => {
     }
     const page = await read(metrics)
     for (const reason of Object.keys(REASONS)) {
-      const line = `haraka_tls_policy_refusals_total{reason="${reason}",mode="enforce",worker="0"}`
+      const name = isOfTheAddress(reason) ? 'undeliverable_total' : 'refusals_total'
+      const line = `haraka_tls_policy_${name}{reason="${reason}",mode="enforce",worker="0"}`
       assert.equal(page.get(line), 1)
     }
   })
