@@ -62,7 +62,7 @@ export interface ManagedResolver {
   /** One line: backend, servers, whose AD bit is believed. */
   describe(): string
   /** Which backend is asked; undefined until the first is chosen. */
-  backend(): Backend['name'] | undefined
+  backend(): 'ad' | 'getdns' | undefined
   /** Ends pending lookups, the self-test and the getdns process. */
   close(): void
 }

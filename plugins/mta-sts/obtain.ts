@@ -12,6 +12,7 @@ import type { Logger, PolicyRecord, Store } from '../store/types'
 import type { FetchOutcome } from './fetch'
 import { newlyFetched, readProblem, toKnown, writeProblem } from './known'
 import type { Leases } from './leases'
+import { wordsOf } from './one-line'
 import type { KnownPolicy, StsProblem } from './types'
 
 export interface ObtainTools {
@@ -95,7 +96,7 @@ export function createObtain(tools: ObtainTools): Obtain {
     failures.set(`${domain} ${id}`, { problem, at }, octets, at + BACK_OFF)
     await store.setNote(domain, `failed/${id}`, writeProblem(problem), BACK_OFF)
     log.notice(
-      `mta-sts: no policy for ${domain} under id ${id}: ${problem.reason}, ${problem.detail}`,
+      `mta-sts: no policy for ${domain} under id ${id}: ${problem.reason}, ${wordsOf(problem.detail)}`,
     )
     return { ok: false, problem, retryAfterMs: BACK_OFF }
   }

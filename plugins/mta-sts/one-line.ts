@@ -18,3 +18,11 @@ export function oneLine(text: string, max = MAX_DETAIL): string {
   const cut = text.length > max ? `${text.slice(0, max)}…` : text
   return cut.replace(UNPRINTABLE, '?')
 }
+
+/** The words of others, before they go into any line of a log: they name no field, whoever looks for one and however. */
+export function wordsOf(text: string): string {
+  return text
+    .replace(/[^\x20-\x7e]/g, '?')
+    .replace(/"/g, "'")
+    .replace(/=/g, ':')
+}

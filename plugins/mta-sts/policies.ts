@@ -20,7 +20,9 @@ import { askTxtRecord, type TxtVerdict } from './discover'
 import type { FetchOutcome } from './fetch'
 import { readProblem, toKnown } from './known'
 import { createLeases } from './leases'
+import { tellMissed } from './missed'
 import { createObtain, type Obtained } from './obtain'
+import { wordsOf } from './one-line'
 import { eachPolicy } from './each'
 import { createRefresh, REFRESH_FAILED } from './refresh'
 import type { KnownPolicy, StsLookup, StsLookupOptions, StsPolicies } from './types'
@@ -119,6 +121,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     signal: stopping.signal,
     changed: changes.wait,
   })
+  const missed = tellMissed(options)
   const lookOnce = createLookOnce({
     leases,
     stored: obtain.stored,
@@ -251,7 +254,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
       // Said when it begins and when it becomes another, not at each look.
       if (own?.problem?.reason === reason && own.problem.detail === detail) return lookup
       log.notice(
-        `mta-sts: the cached policy of ${domain} holds (${lookup.known.policy.mode}): ${reason}, ${detail}`,
+        `mta-sts: the cached policy of ${domain} holds (${lookup.known.policy.mode}): ${reason}, ${wordsOf(detail)}`,
       )
     }
     return lookup
@@ -259,6 +262,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
 
   const conclude = (domain: string, obtained: Obtained, found: Held, ttlMs: number): StsLookup => {
     if (!obtained.ok) {
+      if (found.kind === 'none') missed(domain, obtained.problem)
       const ttl = Math.min(ttlMs, obtained.retryAfterMs)
       return remember(domain, fetchFailed(found, obtained.problem), ttl)
     }

@@ -8,6 +8,7 @@
  */
 import { setMaxListeners } from 'node:events'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { wordsOf } from './one-line'
 import type { Logger, Store } from '../store/types'
 import { toKnown, writeProblem } from './known'
 import { BACK_OFF, type Obtain } from './obtain'
@@ -123,7 +124,7 @@ export function createRefresh(tools: RefreshTools): Refresh {
     await store.setNote(domain, REFRESH_WARNED, 'warned', DAY)
     log.warn(
       `mta-sts: the policy of ${domain} (${policy.mode}) cannot be refreshed and ends on ` +
-        `${new Date(expiresAt).toISOString()}: ${problem.reason}, ${problem.detail}`,
+        `${new Date(expiresAt).toISOString()}: ${problem.reason}, ${wordsOf(problem.detail)}`,
     )
   }
 

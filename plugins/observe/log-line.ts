@@ -2,8 +2,11 @@
  * One line for one attempt on a host, always the same keys in the same order, so that operators can grep and count. No value can
  * add to them, whatever it says: it is quoted, and has neither control characters nor an equals sign. Pure.
  */
+import { wordsOf } from '../mta-sts/one-line'
 import { sourceOf } from './reasons'
 import type { ReasonCode } from './reasons'
+
+export { wordsOf }
 
 export interface LogFields {
   readonly domain: string
@@ -39,14 +42,6 @@ export function logLine(fields: LogFields): string {
     .filter((pair): pair is readonly [string, string] => pair[1] !== undefined)
     .map(([key, value]) => `${key}=${quoted(value)}`)
     .join(' ')
-}
-
-/** The words of others, before they go into any line of a log: they name no field, whoever looks for one and however. */
-export function wordsOf(text: string): string {
-  return text
-    .replace(/[^\x20-\x7e]/g, '?')
-    .replace(/"/g, "'")
-    .replace(/=/g, ':')
 }
 
 function quoted(value: string): string {

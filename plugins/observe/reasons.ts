@@ -71,7 +71,8 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     receiver: NOTHING,
   },
   'no-policy': {
-    meaning: 'The receiver publishes no DANE and no MTA-STS that can be used; delivered as plain Haraka does.',
+    meaning:
+      'The receiver publishes no DANE and no MTA-STS that can be used; delivered as plain Haraka does.',
     rfc: 'RFC 7435 section 3',
     sender: NOTHING,
     receiver: 'Publish TLSA records or an MTA-STS policy.',

@@ -96,6 +96,39 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       }
       assert.equal(world.log.filter((line) => line.startsWith('notice')).length, 2)
     })
+    it('SF-12 a policy that cannot be had, while none is known: a warning a day, and one for each new cause', async () => {
+      const warnings = () => world.log.filter((line) => line.startsWith('warn'))
+      world.serve({ problem: 'sts-policy-fetch-error' })
+      assertNone(await look(), 'sts-policy-fetch-error')
+      for (let hour = 0; hour < 20; hour++) {
+        assertNone(await later(HOUR), 'sts-policy-fetch-error')
+      }
+      assert.equal(warnings().length, 1)
+      assert.match(
+        warnings()[0] ?? '',
+        /^warn mta-sts: rcpt\.test publishes a policy that cannot be had, so mail goes to it without one: sts-policy-fetch-error, /,
+      )
+      world.serve({ problem: 'sts-webpki-invalid' })
+      assertNone(await later(HOUR), 'sts-webpki-invalid')
+      assert.equal(warnings().length, 2)
+      assertNone(await later(DAY), 'sts-webpki-invalid')
+      assert.equal(warnings().length, 3)
+      world.publish('gone')
+      assertNone(await later(DAY))
+      world.publish('2')
+      world.serve(policy())
+      assertPolicy(await later(DAY), 'enforce')
+      world.publish('3')
+      world.serve({ problem: 'sts-webpki-invalid' })
+      assertPolicy(await later(DAY), 'enforce', 'sts-webpki-invalid')
+      assert.equal(warnings().length, 3)
+    })
+    it('what a policy host says names no field of the log', async () => {
+      world.serve('version: STSv1\nverdict=verified reason=sts-matched domain="bank.example"\n')
+      assertNone(await look(), 'sts-policy-invalid')
+      assert.match(world.log.join('\n'), /verdict:verified/)
+      assert.doesNotMatch(world.log.join('\n'), /verdict=|reason=|domain=/)
+    })
     it('SD-18 the TXT lookup fails and nothing is cached: unknown, after one more try', async () => {
       world.publish('failing')
       const lookup = await look()
