@@ -184,4 +184,9 @@ export default ts.config(
     plugins: { house },
     rules: { 'house/arrows': 'error', 'house/purity': 'error' },
   },
+  {
+    // A rejection that nobody hears ends Haraka: where nothing waits for a promise, it says what becomes of its failure.
+    files: ['plugins/{tls-policy,load,wiring}.ts', 'plugins/haraka/**/*.ts'],
+    rules: { '@typescript-eslint/no-floating-promises': ['error', { ignoreVoid: false }] },
+  },
 )

@@ -150,7 +150,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     store,
     sts,
     settingsChanged() {
-      void resolver.check()
+      resolver.check().catch(() => undefined)
       sts.settingsChanged()
     },
     close: async () => {
