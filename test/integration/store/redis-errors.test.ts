@@ -240,6 +240,13 @@ describe('XC-11 Redis that answers with errors', () => {
     await until(() => heard.includes('good.test'))
   })
 
+  it('a Redis that is missing at the start is told without any call', async () => {
+    const { store, log } = machine({ port: '1' })
+    await until(() => log.lines.length > 0)
+    assert.match(log.lines[0] ?? '', /^warn Redis is not reachable/)
+    assert.deepEqual(kinds(store), ['redis-unreachable'])
+  })
+
   it('connections say whose they are', async () => {
     const { store } = machine()
     await value(store.getNote('rcpt.test', 'failed'))
