@@ -255,7 +255,7 @@ async function storeFindings(
   const troubles = await store.examine()
   const told = troubles.map(({ text, cure }) => problem('store', text, `${cure}${meanwhile(text)}`))
   const others = warnings.filter(
-    (warning) => !troubles.some(({ text }) => warning.startsWith(text)),
+    (warning) => ![...troubles, ...store.troubles()].some(({ text }) => warning.startsWith(text)),
   )
   const more = others.map((text) =>
     problem('store', text, `See that the disk under ${path} is sound, and ask again.`),

@@ -9,7 +9,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { createBreaker, Down } from './breaker'
-import { DONE, failed, inWords, stored, tell } from './outcome'
+import { DONE, failed, inWords, stored, tell, within } from './outcome'
 import { type Commands, connectRedis } from './redis-connect'
 import { isAnswer, type RedisTroubleKind, saying, troubleKind, troubleOf } from './redis-errors'
 import { examine, type Examined } from './redis-exam'
@@ -52,6 +52,8 @@ const PAGE_NAME = /^(remote|local) (.*)$/
 
 /** Milliseconds between two looks at whether Redis does all that it should. */
 const PROBE = 10_000
+/** Milliseconds for the first try to listen to changes, where somebody asks how Redis is. */
+const LISTENING = 1_000
 /** The troubles that the breaker tells of. */
 const UNREACHABLE: readonly RedisTroubleKind[] = ['redis-unreachable', 'redis-untrusted']
 
@@ -127,6 +129,8 @@ export function redisStore(
   const hear = (domain: string): void => {
     if (isDomain(domain)) tell(listeners, domain)
   }
+  let hasListened: () => void = () => undefined
+  const listened = new Promise<void>((resolve) => (hasListened = resolve))
   connection.listen(async (client) => {
     while (!closed && client.isReady) {
       try {
@@ -134,10 +138,12 @@ export function redisStore(
         troubles.over('redis-deaf', 'changes by other machines are heard of at once again')
         // Messages that were missed while the connection was away cannot be asked for again: then anything may have changed.
         tell(listeners, undefined)
+        hasListened()
         return
       } catch (error) {
         // A right that is missing may be granted; a connection that is lost is dialled anew elsewhere.
         if (isAnswer(error)) troubles.begin(troubleOf('redis-deaf', inWords(error)))
+        hasListened()
         await pause(probeMs, undefined, { ref: false })
       }
     }
@@ -366,8 +372,15 @@ export function redisStore(
     },
     troubles: () => [...troubles.lasting(), ...local.troubles()],
     async examine() {
-      const [examined, own] = await Promise.all([look(), local.examine()])
-      return [...examined, ...own]
+      const [examined, own] = await Promise.all([
+        look(),
+        local.examine(),
+        within(LISTENING, listened).catch(() => undefined),
+      ])
+      // The breaker has told why Redis is not reachable; a look that it did not let through does not know.
+      const seen = examined.filter(({ kind }) => !UNREACHABLE.includes(kind))
+      const others = troubles.lasting().filter(({ kind }) => !seen.some((one) => one.kind === kind))
+      return [...others, ...seen, ...own]
     },
     async close() {
       if (closed) return

@@ -230,7 +230,10 @@ describe('XC-11 Redis that answers with errors', () => {
     await words(...ALL)
     await words('ACL', 'SETUSER', 'haraka', '-subscribe')
     const { store, log } = machine(user)
-    await until(() => kinds(store).includes('redis-deaf'))
+    assert.deepEqual(
+      (await store.examine()).map(({ kind }) => kind),
+      ['redis-deaf'],
+    )
     assert.match(log.lines.join('\n'), /changes by other machines are heard of only minutes later/)
     await words(...ALL)
     await until(() => !kinds(store).includes('redis-deaf'))
