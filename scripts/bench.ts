@@ -9,6 +9,7 @@ import { benchCold } from './bench/cold'
 import { benchDecision } from './bench/decision'
 import { benchDelivery } from './bench/delivery'
 import { benchHerd } from './bench/herd'
+import { benchMemory } from './bench/memory'
 import { asTable, describeMachine, type Row } from './bench/report'
 import { benchStart } from './bench/start'
 import { startWorld, type World } from './bench/world'
@@ -24,6 +25,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   decision: benchDecision,
   cold: benchCold,
   herd: benchHerd,
+  memory: benchMemory,
   start: benchStart,
 }
 
