@@ -48,7 +48,9 @@ describe('MTA-STS in memory', function () {
       for (let n = 0; n < count; n++) warm.put(`d${n}.test`, make(`d${n}.test`), 300_000)
       const taken = (await octetsAlive()) - before
       assert.ok(warm.fresh('d0.test'))
-      assert.ok(taken <= warm.octets, `${taken} taken, ${warm.octets} counted`)
+      // Whatever else of the process comes and goes meanwhile.
+      const others = 1_048_576
+      assert.ok(taken <= warm.octets + others, `${taken} taken, ${warm.octets} counted`)
     })
   }
 
