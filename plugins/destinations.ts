@@ -3,7 +3,7 @@
  * receiver has published. Pure.
  */
 import { isIP } from 'node:net'
-import { domainToASCII } from 'node:url'
+import { canonicalName } from './dnssec-stub/names'
 
 export const DESTINATION_RULES = ['dane-only', 'dane', 'sts', 'encrypt', 'observe', 'off'] as const
 export type DestinationRule = (typeof DESTINATION_RULES)[number]
@@ -59,7 +59,7 @@ export function readDestinationLine(
   return key === undefined || value === undefined ? undefined : { key, value }
 }
 
-/** No URL, no path and no port: behind a name, domainToASCII says nothing of them. */
+/** No URL, no path and no port. */
 export function mayBeName(text: string): boolean {
   return /^[\w.\-\u0080-\u{10ffff}]+$/u.test(text)
 }
@@ -70,9 +70,10 @@ const NAME = /^(?=.{1,253}$)(?:[\w-]{1,63}\.)*[\w-]{1,63}$/
 export function destinationName(key: string): string | undefined {
   const [, parent, name = ''] = /^(\.|\*\.)?(.*)$/.exec(key) ?? []
   if (!mayBeName(name)) return undefined
-  const domain = domainToASCII(name).replace(/\.$/, '').toLowerCase()
+  // In the very form in which a delivery asks for its next hop: a rule that no delivery can find must not look sound.
+  const domain = canonicalName(name)
   // An address has no policies of its own.
-  if (!NAME.test(domain) || isIP(domain) !== 0) return undefined
+  if (domain === undefined || !NAME.test(domain) || isIP(domain) !== 0) return undefined
   return parent === undefined ? domain : `.${domain}`
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { readConfig } from '../../plugins/config'
 import type { Config, IniFile } from '../../plugins/config'
+import { nextHopDomain } from '../../plugins/delivery/planner'
 import { endedDestinations, ruleFor } from '../../plugins/destinations'
 import { clusterNodes, sentinels } from '../../plugins/store/redis-settings'
 
@@ -230,6 +231,22 @@ describe('config', () => {
     assert.ok(!result.ok)
     assert.match(result.mistakes.join(), /dns\.servers=b: .*no address/)
   })
+})
+
+describe('a name under [destinations]', () => {
+  for (const [written, asked] of [
+    ['Example.TEST.', 'example.test'],
+    ['bücher.test', 'xn--bcher-kva.test'],
+    ['xn--abc.test', 'xn--abc.test'],
+    ['0x7f.1', '0x7f.1'],
+    ['_under.test', '_under.test'],
+  ] as const) {
+    it(`${written}: finds the next hop that a delivery asks for`, () => {
+      const config = accepted({ destinations: { [written]: 'encrypt' } })
+      assert.equal(nextHopDomain(written), asked)
+      assert.equal(ruleFor(config, asked, new Date(0)), 'encrypt')
+    })
+  }
 })
 
 describe('destinations', () => {
