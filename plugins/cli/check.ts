@@ -179,6 +179,7 @@ async function tryHosts(
     mxSecure: mxIsSecure(facts),
     enforce,
     helo,
+    session: sources.policy.sessionOptions(),
     contextFor: (address, use) => sources[use].contextFor(address),
     unaidedTls: (host, address) => settings.unaidedTls(nextHop, host, address),
     timeoutMs: outbound.connectTimeoutMs,

@@ -130,7 +130,9 @@ function outboundTls(ini: Ini, folder: string): TlsSettings {
     return text === '' ? {} : { [key]: text }
   }
   const { ciphers, minVersion } = merged
+  const { key: _key, cert: _cert, ...own } = ini['outbound'] ?? {}
   return {
+    ...own,
     ...pem('key'),
     ...pem('cert'),
     ...(ciphers === undefined ? {} : { ciphers }),

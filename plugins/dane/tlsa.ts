@@ -6,7 +6,6 @@
  */
 import { createPublicKey, X509Certificate } from 'node:crypto'
 import type { TlsaData } from '../dnssec-stub/types'
-import { readSequence } from '../x509/der'
 import { readPublicKeyInfo } from '../x509/certificate'
 import { readKeyKind, weighKey } from '../x509/key'
 import { sliceKeyInfo } from '../x509/key-info'
@@ -123,8 +122,10 @@ function wrongAssociation(
   if (key === undefined) return malformed
   const weight = weighKey(key)
   if (!weight.ok && key.kind !== 'other') {
-    // To be compared octet by octet takes no arithmetic, so that a DANE-EE key may be of any kind.
-    return usage === 3 ? undefined : `has ${weight.why}`
+    // To be compared octet by octet takes no arithmetic, so that a DANE-EE key may be of any kind. A curve given by its parameters
+    // has no place in certificates: such an anchor is one that has signed nothing, as OpenSSL has it.
+    const isCompared = usage === 3 || (key.kind === 'ec' && key.curve === undefined)
+    return isCompared ? undefined : `has ${weight.why}`
   }
   if (reading.left === 0) return `more than ${MOST_WHOLE} records of matching type 0`
   reading.left--
@@ -134,6 +135,7 @@ function wrongAssociation(
 
 /** The certificate of a 2 0 0 or 3 0 0 record; undefined unless the data is exactly one, with a key that can be used. */
 export function readCertificate(data: Buffer): X509Certificate | undefined {
+  if (!isWorthReading(sliceKeyInfo(data))) return undefined
   try {
     const certificate = new X509Certificate(data)
     const usable = readKey(readPublicKeyInfo(certificate)) !== undefined
@@ -143,9 +145,14 @@ export function readCertificate(data: Buffer): X509Certificate | undefined {
   }
 }
 
+function isWorthReading(keyInfo: Buffer | undefined): keyInfo is Buffer {
+  const key = keyInfo && readKeyKind(keyInfo)
+  return key?.kind === 'other' || weighKey(key).ok
+}
+
 /** The key of a 2 1 0 or 3 1 0 record; undefined unless the data is exactly one SubjectPublicKeyInfo that can be used. */
 export function readKey(data: Buffer | undefined) {
-  if (data === undefined || readSequence(data)?.length !== 2) return undefined
+  if (!isWorthReading(data)) return undefined
   try {
     return createPublicKey({ key: data, format: 'der', type: 'spki' })
   } catch {

@@ -140,6 +140,7 @@ export function createConnector(options: ConnectorOptions): Connect {
       judge,
       helo: mx.bind_helo ?? 'localhost',
       context: options.contexts.contextFor(address),
+      session: options.contexts.sessionOptions(),
       timeoutMs: socket._timeout * PREFLIGHT_STAGES,
       now: options.now,
     })

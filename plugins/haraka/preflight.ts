@@ -10,6 +10,7 @@ import type { DetailedPeerCertificate, SecureContext, TLSSocket } from 'node:tls
 import type { Judge, Judged, SessionEvidence } from '../delivery/judge'
 import type { SessionReason, Verdict } from '../delivery/types'
 import { presentedChain } from '../x509/presented'
+import type { SessionOptions } from './operator-tls'
 import { ReplyReader } from './reply-reader'
 import type { Reply } from './reply-reader'
 import type { HarakaSocket } from './types'
@@ -21,6 +22,8 @@ export interface PreflightOptions {
   /** What EHLO says. */
   readonly helo: string
   readonly context: SecureContext
+  /** What the operator asks of a session beside its context. */
+  readonly session?: SessionOptions
   /** For the whole of it, in milliseconds. */
   readonly timeoutMs: number
   readonly now: () => Date
@@ -136,6 +139,7 @@ async function shakeHands(
   socket.clean()
   raw.on('error', ignore)
   const tls = connect({
+    ...options.session,
     socket: raw,
     secureContext: options.context,
     ...(requirement.sni === undefined ? {} : { servername: requirement.sni }),

@@ -17,6 +17,7 @@ import { ReplyReader } from './reply-reader'
 import { connectStandalone } from './standalone-socket'
 import type { Connected, StandaloneOptions } from './standalone-socket'
 import { afterTls, unaidedRequirement, unaidedResult } from './unaided'
+import type { SessionOptions } from './operator-tls'
 import type { Inside, TrialResult, UnaidedTls } from './unaided'
 
 export interface RehearsalOptions {
@@ -28,6 +29,8 @@ export interface RehearsalOptions {
   readonly enforce: boolean
   /** What EHLO says. */
   readonly helo: string
+  /** What the operator asks of a session beside its context. */
+  readonly session?: SessionOptions
   /** `policy`: where a policy is enforced or looked at. `unaided`: where Haraka itself demands a certificate. */
   readonly contextFor: (
     address: string,
@@ -117,6 +120,7 @@ async function tryAddress(
     judge,
     helo: options.helo,
     context,
+    ...(options.session === undefined ? {} : { session: options.session }),
     timeoutMs: timeoutMs * PREFLIGHT_STAGES,
     now: options.now,
     onEvidence: (seen) => {

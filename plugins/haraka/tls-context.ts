@@ -4,7 +4,9 @@
  * session anew, and no TLS session is ever resumed (XC-02).
  */
 import { createSecureContext } from 'node:tls'
-import type { SecureContext, SecureContextOptions, SecureVersion } from 'node:tls'
+import type { SecureContext, SecureVersion } from 'node:tls'
+import { contextOptions, sessionOptions } from './operator-tls'
+import type { SessionOptions } from './operator-tls'
 import type { OutboundTls, TlsSettings, TlsSocketModule } from './types'
 
 export interface ContextSettings {
@@ -16,6 +18,8 @@ export interface ContextSettings {
 export interface ContextSource {
   /** The context for a session with this host (an address, as Haraka's mutual_auth_hosts has it). */
   contextFor(host: string): SecureContext
+  /** What such a session is asked for beside its context. */
+  sessionOptions(): SessionOptions
   /**
    * For sessions that Haraka holds by itself: the same options with the context that they ask for, made once for all sessions
    * that ask for the same. What is sent and what is accepted stay as they are.
@@ -57,9 +61,15 @@ export function createContextSource(
       contexts.set(outbound, byClient)
       const known = byClient.get(client)
       if (known) return known
-      const context = createSecureContext(contextOptions(current, outbound, client))
+      const context = createSecureContext({
+        ...contextOptions(outbound, client, current.minVersion),
+        ...(current.ca === undefined ? {} : { ca: current.ca }),
+      })
       byClient.set(client, context)
       return context
+    },
+    sessionOptions() {
+      return sessionOptions(outboundTls.cfg ?? none)
     },
     withSharedContext(options) {
       // Client certificates Haraka adds later, and a context that is there already would keep it from that.
@@ -110,33 +120,4 @@ function clientCertificate(host: string, tlsSocket: TlsSocketModule): TlsSetting
   if (cfg.mutual_auth_hosts_exclude?.[host] !== undefined) return undefined
   if (cfg.main?.mutual_tls) return certsByHost[host] ?? certsByHost['*']
   return undefined
-}
-
-function contextOptions(
-  settings: ContextSettings,
-  outbound: TlsSettings,
-  client: TlsSettings,
-): SecureContextOptions {
-  const identity = keyPair(client) ?? keyPair(outbound) ?? {}
-  return {
-    minVersion: strictest(settings.minVersion, outbound.minVersion),
-    ...(settings.ca === undefined ? {} : { ca: settings.ca }),
-    ...(typeof outbound.ciphers === 'string'
-      ? { ciphers: `${outbound.ciphers}:!aNULL:!eNULL` }
-      : {}),
-    ...identity,
-  }
-}
-
-function keyPair({ key, cert }: TlsSettings): SecureContextOptions | undefined {
-  if (!isFilled(key) || !isFilled(cert)) return undefined
-  return { key, cert } as SecureContextOptions
-}
-
-function isFilled(value: unknown): boolean {
-  return Array.isArray(value) ? value.length > 0 && value.every(Boolean) : Boolean(value)
-}
-
-function strictest(ours: SecureVersion, theirs: unknown): SecureVersion {
-  return theirs === 'TLSv1.3' ? 'TLSv1.3' : ours
 }

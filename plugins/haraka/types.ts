@@ -84,12 +84,8 @@ export interface OutboundTls {
   readonly cfg?: TlsSettings
 }
 
-export interface TlsSettings {
-  readonly key?: unknown
-  readonly cert?: unknown
-  readonly ciphers?: unknown
-  readonly minVersion?: unknown
-}
+/** Options by Node's names (`tls.connect`), as an ini file has them. */
+export type TlsSettings = Readonly<Record<string, unknown>>
 
 /** Haraka's `tls_socket` module: where client certificates for single hosts come from. */
 export interface TlsSocketModule {

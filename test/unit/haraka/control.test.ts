@@ -33,6 +33,7 @@ function controlOver(planForDomain: Planner['planForDomain']) {
     harakaMx: Mx,
     contexts: {
       contextFor: () => assert.fail('no connection is made'),
+      sessionOptions: () => assert.fail('no connection is made'),
       withSharedContext: () => assert.fail('no connection is made'),
     },
     contextSettings: () => ({ minVersion: 'TLSv1.2', ca: undefined }),
