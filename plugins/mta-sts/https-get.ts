@@ -4,13 +4,15 @@
  * Promises: not a byte of the request is sent before the certificate is verified; nothing follows a redirect, uses a
  * proxy, a pool, a cache or a resumed session; what is returned is the whole body, at most `maxBody` octets long.
  * Refuses: TLS below 1.2, a certificate that does not name the policy host as a DNS-ID (RFC 8461 §3.3), any status but
- * 200, any media type but text/plain, any content coding, and a body whose end cannot be told from a cut connection.
+ * 200, any media type but text/plain, any content coding, and a body that is cut: by its length, by its chunks, or, where it
+ * ends with the connection, by a connection that does not end as TLS ends (RFC 9112 §6.3).
  */
 import { once } from 'node:events'
 import http from 'node:http'
 import type net from 'node:net'
 import tls from 'node:tls'
 import { oneLine } from './one-line'
+import { orderly } from './orderly-socket'
 import { matchDnsId, presentedNames } from '../x509/names'
 import type { StsProblem, StsProblemReason } from './types'
 
@@ -69,7 +71,7 @@ export async function openHttps(target: HttpsTarget, signal: AbortSignal): Promi
     tcp.on('error', () => undefined)
     await once(tcp, 'connect', { signal })
     secured = tls.connect({
-      socket: tcp,
+      socket: orderly(tcp),
       servername: target.host,
       secureContext: target.trust(target.ca),
       ALPNProtocols: ['http/1.1'],
@@ -117,7 +119,11 @@ export async function getPolicy(
     const response = await respond(socket, target, signal)
     const refusal = whyRefused(response, target.maxBody)
     if (refusal !== undefined) return failure(refusal.reason, target, refusal.detail)
-    return { ok: true, body: await readBody(response, target.maxBody) }
+    const body = await readBody(response, target.maxBody)
+    // Node takes such a body for complete however the connection came to its end.
+    return endsWithConnection(response) && !socket.readableEnded
+      ? failure('sts-policy-fetch-error', target, 'the body was cut short')
+      : { ok: true, body }
   } catch (error) {
     const detail = signal.aborted ? 'no complete answer in time' : why(error)
     return failure('sts-policy-fetch-error', target, detail)
@@ -170,9 +176,9 @@ function whyRefused(response: http.IncomingMessage, maxBody: number): StsProblem
   if (response.statusCode !== 200) {
     return refuse('sts-policy-fetch-error', `HTTP status ${response.statusCode ?? 'missing'}`)
   }
-  const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
+  const type = mediaType(response.headersDistinct['content-type'] ?? [])
   if (type !== 'text/plain') {
-    return refuse('sts-policy-invalid', `media type is not text/plain but "${type ?? ''}"`)
+    return refuse('sts-policy-invalid', `media type is not text/plain but "${type}"`)
   }
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? 'identity'
   if (coding !== 'identity') return refuse('sts-policy-fetch-error', `content coding "${coding}"`)
@@ -181,15 +187,23 @@ function whyRefused(response: http.IncomingMessage, maxBody: number): StsProblem
     return refuse('sts-policy-fetch-error', `transfer coding "${transfer}"`)
   }
   const length = headers['content-length']
-  if (transfer === undefined && length === undefined) {
-    // Such a body ends with the connection, and whoever can cut that could shorten max_age or the list of hosts.
-    return refuse(
-      'sts-policy-fetch-error',
-      'neither Content-Length nor chunked: a cut body would look whole',
-    )
-  }
   if (Number(length ?? 0) > maxBody) return refuse('sts-policy-fetch-error', tooLong(maxBody))
   return undefined
+}
+
+const MEDIA_TYPE = /^[!#$%&'*+.^_`|~\w-]+\/[!#$%&'*+.^_`|~\w-]+$/
+
+/** Of several, in one field or in many, the last that is one (RFC 9110 §8.3); else the first, as it was sent. */
+function mediaType(fields: readonly string[]): string {
+  const types = fields
+    .flatMap((field) => field.replace(/"(?:[^"\\]|\\.)*"/g, '').split(','))
+    .map((field) => (field.split(';', 1)[0] ?? '').trim().toLowerCase())
+  return types.findLast((type) => MEDIA_TYPE.test(type)) ?? types[0] ?? ''
+}
+
+/** No length, no chunks (RFC 9112 §6.3). */
+function endsWithConnection({ headers }: http.IncomingMessage): boolean {
+  return headers['content-length'] === undefined && headers['transfer-encoding'] === undefined
 }
 
 async function readBody(response: http.IncomingMessage, maxBody: number): Promise<Buffer> {

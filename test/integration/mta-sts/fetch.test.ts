@@ -23,6 +23,14 @@ const HOST = 'mta-sts.rcpt.test'
 const DAY = 86_400_000
 const GOOD_HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n'
 
+/** Writes these octets, and ends TCP without a word of TLS. */
+function cutOff(text: string): Respond {
+  return (_request, response) => {
+    const { socket } = response
+    socket?.write(text, () => socket.destroy())
+  }
+}
+
 describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
   const opened: { close(): Promise<void> }[] = []
   const root = makeRoot()
@@ -299,7 +307,9 @@ describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
     const hostile: [string, Respond][] = [
       ['SF-24 a body shorter than Content-Length', raw(`${GOOD_HEAD}Content-Length: ${policyText().length}\r\n\r\n${cut}`)],
       ['SF-24 a chunked body without its end', raw(`${GOOD_HEAD}Transfer-Encoding: chunked\r\n\r\n${cut.length.toString(16)}\r\n${cut}\r\n`)],
-      ['SF-24 a body that ends with the connection', raw(`${GOOD_HEAD}\r\n${policyText()}`)],
+      ['SF-24 a body that ends with a connection that was cut', cutOff(`${GOOD_HEAD}\r\n${policyText()}`)],
+      ['SF-24 a body of its length, cut within', cutOff(`${GOOD_HEAD}Content-Length: ${policyText().length}\r\n\r\n${cut}`)],
+      ['SF-24 half a header, then a cut', cutOff('HTTP/1.1 200 OK\r\nContent-')],
       ['SF-24 no response', raw('')],
       ['SF-24 half a header', raw('HTTP/1.1 200 OK\r\nContent-')],
       ['SF-24 both length and chunked', raw(`${GOOD_HEAD}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`)],
@@ -315,6 +325,45 @@ describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
     for (const [title, answer] of hostile) {
       it(`${title} is no policy`, async () => {
         assertProblem(await get(await host({ answer })), 'sts-policy-fetch-error')
+      })
+    }
+    for (const [title, head] of [
+      ['HTTP/1.0', 'HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n'],
+      ['HTTP/1.1', GOOD_HEAD],
+      ['HTTP/1.1 that says so', `${GOOD_HEAD}Connection: close\r\n`],
+    ] as const) {
+      it(`SF-24 a body that ends with the connection is whole where TLS ends it: ${title}`, async () => {
+        const outcome = await get(await host({ answer: raw(`${head}\r\n${policyText()}`) }))
+        assert.ok(outcome.ok, JSON.stringify(outcome))
+        assert.equal(outcome.policy.maxAge, 604_800)
+      })
+    }
+    it('SF-10 a body without end that would end with the connection is cut off', async () => {
+      const answer = raw(`${GOOD_HEAD}\r\n`, Buffer.alloc(1_000_000, 'x'))
+      assertProblem(await get(await host({ answer })), 'sts-policy-fetch-error', /longer/)
+    })
+    it('SF-24 a whole body by its length needs no orderly end', async () => {
+      const text = policyText()
+      const answer = cutOff(`${GOOD_HEAD}Content-Length: ${text.length}\r\n\r\n${text}`)
+      assert.ok((await get(await host({ answer }))).ok)
+    })
+    for (const [types, accepted] of [
+      [['text/html', 'text/plain'], true],
+      [['text/plain', 'text/html'], false],
+      [['text/plain', 'nonsense'], true],
+      [['text/plain', ''], true],
+      [['text/plain; charset=utf-8', 'text/plain'], true],
+      [['text/html, text/plain'], true],
+      [['text/plain; x="a, text/html"'], true],
+      [['nonsense', ''], false],
+    ] as const) {
+      it(`SF-09 of several media types the last that is one counts: ${types.join(' | ')}`, async () => {
+        const text = policyText()
+        const fields = types.map((type) => `Content-Type: ${type}\r\n`).join('')
+        const head = `HTTP/1.1 200 OK\r\n${fields}Content-Length: ${text.length}\r\n\r\n`
+        const outcome = await get(await host({ answer: raw(head, text) }))
+        if (accepted) assert.ok(outcome.ok, JSON.stringify(outcome))
+        else assertProblem(outcome, 'sts-policy-invalid', /media type/)
       })
     }
     it('an interim response before a good one does no harm', async () => {
