@@ -3,7 +3,7 @@
  * would have given for the same words. Reads; never writes, never throws.
  */
 import type { SessionReason } from '../delivery/types'
-import { ReplyReader } from './reply-reader'
+import { offersStartTls, ReplyReader } from './reply-reader'
 import type { Reply } from './reply-reader'
 
 export interface Overheard {
@@ -57,7 +57,7 @@ export class Eavesdropper {
         return
       case 'the EHLO reply':
         if (!positive) this.#end('starttls-not-offered', `EHLO was answered ${words}`)
-        else if (reply.lines.slice(1).some((line) => line.trim().toUpperCase() === 'STARTTLS')) {
+        else if (offersStartTls(reply)) {
           this.#stage = 'the STARTTLS reply'
         } else {
           const offered = reply.lines.slice(1).join(', ').slice(0, 200)

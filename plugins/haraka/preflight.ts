@@ -11,7 +11,7 @@ import type { Judge, Judged, SessionEvidence } from '../delivery/judge'
 import type { SessionReason, Verdict } from '../delivery/types'
 import { presentedChain } from '../x509/presented'
 import type { SessionOptions } from './operator-tls'
-import { ReplyReader } from './reply-reader'
+import { offersStartTls, ReplyReader } from './reply-reader'
 import type { Reply } from './reply-reader'
 import type { HarakaSocket } from './types'
 
@@ -115,14 +115,15 @@ async function startTls(
   if (!isPositive(ehlo)) {
     return refused('starttls-not-offered', `EHLO was answered ${asText(ehlo)}`, ehlo.code)
   }
-  if (!ehlo.lines.slice(1).some((line) => line.trim().toUpperCase() === 'STARTTLS')) {
+  if (!offersStartTls(ehlo)) {
     const offered = ehlo.lines.slice(1).join(', ').slice(0, 200)
     return refused('starttls-not-offered', `EHLO offers ${offered || 'no extension'}`)
   }
   socket.write('STARTTLS\r\n')
   const ready = await watch.reply('the STARTTLS reply')
   if ('ok' in ready) return ready
-  if (ready.code !== 220) {
+  // 220 by the book (RFC 3207 §4); Haraka, like Postfix, takes any success.
+  if (!isPositive(ready)) {
     return refused('starttls-refused', `STARTTLS was answered ${asText(ready)}`, ready.code)
   }
   return undefined

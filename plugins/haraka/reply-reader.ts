@@ -1,12 +1,13 @@
 /**
- * SMTP replies out of bytes (RFC 5321 §4.2), for the time before TLS is up: everything here comes from whoever is on the path.
- * Strict in form, bounded in size, and it never loses sight of bytes behind a reply: after STARTTLS they are an attack
- * (RFC 3207 §6).
+ * SMTP replies out of bytes (RFC 5321 §4.2), for the time before TLS is up: everything here comes from whoever is on the path, and nothing
+ * of it is believed. So it is read as leniently as Haraka reads it, which by itself would go on to TLS with such a server: any number of
+ * CRs at the end of a line, codes that change within a reply (the last one counts), lines and replies of any length. Bounded in
+ * octets, and it never loses sight of bytes behind a reply: after STARTTLS they are an attack (RFC 3207 §6).
  */
 
 export interface Reply {
   readonly code: number
-  /** Text of each line, printable ASCII only. */
+  /** Text of each line, printable ASCII only, of overlong ones the beginning. */
   readonly lines: readonly string[]
 }
 
@@ -16,58 +17,55 @@ export type ReadResult =
   | { readonly kind: 'reply'; readonly reply: Reply; readonly rest: number }
   | { readonly kind: 'malformed'; readonly detail: string }
 
-/** RFC 5321 §4.5.3.1.5 says 512; servers are known to exceed it. */
-const LONGEST_LINE = 2048
-/** An EHLO reply has a dozen lines. */
-const MOST_LINES = 128
+/** Octets of one reply. A dozen lines are usual, some servers are known to send hundreds. */
+const LONGEST_REPLY = 65_536
+const LINE_FEED = 0x0a
 
-const LINE = /^([2-5]\d\d)([ -]?)(.*)$/
+/** What Haraka's delivery takes for a line of a reply (hmail.js, smtp_regexp), and a bare code, which RFC 5321 §4.2 allows. */
+const LINE = /^([2-5]\d\d)(?:([ -])([^\r]*)|\r*$)/
 
 export class ReplyReader {
-  #buffer = Buffer.alloc(0)
-  #code: number | undefined
+  /** Of the line that has not ended yet. */
+  #pieces: Buffer[] = []
+  #octets = 0
   #lines: string[] = []
 
   /** Feeds octets. After `reply`, the reader is empty again; after `malformed`, it must not be used any more. */
   push(chunk: Buffer): ReadResult {
-    this.#buffer = Buffer.concat([this.#buffer, chunk])
-    for (;;) {
-      const end = this.#buffer.indexOf(0x0a)
-      if (end > LONGEST_LINE || (end === -1 && this.#buffer.length > LONGEST_LINE)) {
-        return malformed('a line is too long')
-      }
-      if (end === -1) return { kind: 'incomplete' }
-      const line = this.#buffer.subarray(0, end).toString('latin1').replace(/\r$/, '')
-      this.#buffer = this.#buffer.subarray(end + 1)
-      const result = this.#line(line)
+    for (let at = 0; at < chunk.length;) {
+      const feed = chunk.indexOf(LINE_FEED, at)
+      const end = feed === -1 ? chunk.length : feed + 1
+      this.#octets += end - at
+      if (this.#octets > LONGEST_REPLY) return malformed('a reply is too long')
+      this.#pieces.push(chunk.subarray(at, end))
+      at = end
+      if (feed === -1) break
+      const line = Buffer.concat(this.#pieces).toString('latin1').slice(0, -1)
+      this.#pieces = []
+      const result = this.#line(line, chunk.length - at)
       if (result.kind !== 'incomplete') return result
     }
+    return { kind: 'incomplete' }
   }
 
-  #line(line: string): ReadResult {
-    const match = LINE.exec(line)
-    const [, digits, separator, text] = match ?? []
-    const code = Number(digits)
-    if (!match || text === undefined || (separator === '' && text !== '')) {
-      return malformed(`not an SMTP reply: ${printable(line)}`)
-    }
-    if (this.#code !== undefined && this.#code !== code) {
-      return malformed('the lines of a reply have different codes')
-    }
-    this.#code = code
+  #line(line: string, rest: number): ReadResult {
+    const [, code, separator, text = ''] = LINE.exec(line) ?? []
+    if (code === undefined) return malformed(`not an SMTP reply: ${printable(line)}`)
     this.#lines.push(printable(text))
-    if (separator === '-') {
-      return this.#lines.length < MOST_LINES
-        ? { kind: 'incomplete' }
-        : malformed('a reply has too many lines')
-    }
-    const reply = { code, lines: this.#lines }
-    const rest = this.#buffer.length
-    this.#code = undefined
+    if (separator === '-') return { kind: 'incomplete' }
+    const reply = { code: Number(code), lines: this.#lines }
     this.#lines = []
-    this.#buffer = Buffer.alloc(0)
+    this.#octets = 0
     return { kind: 'reply', reply, rest }
   }
+}
+
+/** What Haraka looks behind for a keyword: its own mark, and a status code in its place. */
+const BEFORE_KEYWORD = /^#?(?:\d\.\d\.\d\s)?/
+
+/** Whether an EHLO reply offers STARTTLS (RFC 3207 §4), on any of its lines, as Haraka looks for it. */
+export function offersStartTls({ lines }: Reply): boolean {
+  return lines.some((line) => line.replace(BEFORE_KEYWORD, '').trim().toUpperCase() === 'STARTTLS')
 }
 
 function malformed(detail: string): ReadResult {

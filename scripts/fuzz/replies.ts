@@ -1,6 +1,6 @@
 /** SMTP replies read a second time, by one pattern over the whole of what was said (RFC 5321 §4.2), without the reader's limits. */
 
-const REPLY = /([2-5]\d\d)(?:-[^\r\n]*\r?\n\1)*(?: [^\r\n]*)?\r?\n/y
+const REPLY = /(?:[2-5]\d\d-[^\n]*\n)*[2-5]\d\d(?: [^\n]*|\r*)\n/y
 
 export interface PlainReply {
   readonly code: number
@@ -19,14 +19,19 @@ export function readReplies(octets: Buffer): { replies: PlainReply[]; isAll: boo
     if (found === undefined) return { replies, isAll: at === text.length }
     const lines = found.split('\n').slice(0, -1)
     replies.push({
-      code: Number(found.slice(0, 3)),
-      lines: lines.map((line) => line.slice(4).trim()),
+      code: Number(lines.at(-1)?.slice(0, 3)),
+      lines: lines.map((line) =>
+        line
+          .slice(4)
+          .replace(/\r[^]*/, '')
+          .trim(),
+      ),
     })
     at += found.length
   }
 }
 
-/** Of what a server says until TLS: a greeting, an EHLO reply with STARTTLS, and a 220, with nothing between or behind them? */
+/** Of what a server says until TLS: a greeting, an EHLO reply with STARTTLS, and a success, with nothing between or behind them? */
 export function leadsToTls(octets: Buffer): boolean {
   const { replies, isAll } = readReplies(octets)
   const [greeting, ehlo, ready, surplus] = replies
@@ -37,7 +42,7 @@ export function leadsToTls(octets: Buffer): boolean {
     surplus === undefined &&
     isPositive(greeting) &&
     isPositive(ehlo) &&
-    ehlo.lines.slice(1).some((line) => line.toUpperCase() === 'STARTTLS') &&
-    ready.code === 220
+    ehlo.lines.some((line) => /^#?(\d\.\d\.\d\s)?\s*starttls$/i.test(line)) &&
+    isPositive(ready)
   )
 }

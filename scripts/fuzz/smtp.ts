@@ -275,10 +275,9 @@ function claimNothingInCleartext({ cleartext }: Heard): void {
   assert.doesNotMatch(text, /MAIL FROM|RCPT TO/i, 'an envelope in cleartext')
 }
 
-/** The reader's own limits: an honest server keeps far below them. */
+/** The reader's own limit: an honest server keeps far below it. */
 function isBeyondLimits(octets: Buffer): boolean {
-  const lines = octets.toString('latin1').split('\n')
-  return lines.length > 100 || lines.some((line) => line.length > 2000)
+  return octets.length > 65_000
 }
 
 function checkReader(pieces: readonly Buffer[]): string {
@@ -289,7 +288,7 @@ function checkReader(pieces: readonly Buffer[]): string {
     if (result.kind === 'malformed') claimOneLine(result.detail, 250)
     if (result.kind !== 'reply') continue
     assert.ok(result.reply.code >= 200 && result.reply.code < 600)
-    assert.ok(result.reply.lines.length >= 1 && result.reply.lines.length <= 128)
+    assert.ok(result.reply.lines.length >= 1)
     for (const line of result.reply.lines) claimOneLine(line, 200)
   }
   if (inPieces.kind === 'reply' && atOnce.kind === 'reply')
