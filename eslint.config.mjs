@@ -32,7 +32,7 @@ const ROOMS = {
   'mta-sts': ['dnssec-stub', 'x509', 'store', 'bounded'],
   'dnssec-stub': ['bounded'],
   x509: [],
-  store: ['bounded'],
+  store: ['bounded', 'x509'],
   bounded: [],
 }
 
@@ -49,11 +49,11 @@ const PURE = [
   'delivery/{decide,judge,packed,this-server,types}.ts',
   'dane/{tlsa,verify,types}.ts',
   'dnssec-stub/{reply,types}.ts',
-  'haraka/{dial,roads,unaided}.ts',
+  'haraka/{dial,operator-tls,roads,unaided}.ts',
   'mta-sts/{record,policy,match,known,address,conclude,types}.ts',
   'observe/{reasons,log-line}.ts',
   'store/{record,redis-settings}.ts',
-  'x509/{names,chain,roots,der}.ts',
+  'x509/{names,chain,roots,der,key,key-info,trouble}.ts',
 ]
 const IO = [
   'dgram',

@@ -130,9 +130,11 @@ function outboundTls(ini: Ini, folder: string): TlsSettings {
     return text === '' ? {} : { [key]: text }
   }
   const { ciphers, minVersion } = merged
-  const { key: _key, cert: _cert, ...own } = ini['outbound'] ?? {}
   return {
-    ...own,
+    ...ini['outbound'],
+    // Names of files, until they are read.
+    key: undefined,
+    cert: undefined,
     ...pem('key'),
     ...pem('cert'),
     ...(ciphers === undefined ? {} : { ciphers }),

@@ -6,6 +6,7 @@ import { demandsTls } from '../delivery/types'
 import type { Plan, PlannedHost, PlanOutcome, PolicyKind, Requirement } from '../delivery/types'
 import { plainWords, REASONS, sourceOf, statusCode } from '../observe/reasons'
 import type { ReasonCode } from '../observe/reasons'
+import { troubleText } from '../x509/trouble'
 import type { HMailItem } from './types'
 
 export interface HostFailure {
@@ -181,5 +182,5 @@ export function ascii(text: string): string {
 
 /** What went wrong, in one line of at most 300 characters. */
 export function errorText(err: unknown): string {
-  return ascii(err instanceof Error ? err.message : String(err)).slice(0, 300)
+  return ascii(troubleText(err))
 }

@@ -7,6 +7,7 @@ import { createJudge } from '../delivery/judgements'
 import type { PlannedHost, Requirement } from '../delivery/types'
 import { wordsOf } from '../observe/log-line'
 import type { LogFields } from '../observe/log-line'
+import { SHOW_A_CERTIFICATE } from '../x509/trouble'
 import { errorText } from './attempt'
 import type { HostFailure, Mark, PlannedAttempt } from './attempt'
 import { shown } from './dial'
@@ -173,7 +174,7 @@ export function createConnector(options: ConnectorOptions): Connect {
         },
       })
       callback(null, socket)
-      noteLoss(socket, attempt, where)
+      noteLoss(socket, attempt, where, result.protocol)
     }
   }
 
@@ -182,21 +183,40 @@ export function createConnector(options: ConnectorOptions): Connect {
     socket: HarakaSocket,
     attempt: PlannedAttempt,
     where: Pick<HostFailure, 'host' | 'address' | 'policy' | 'require'>,
+    protocol: string,
   ): void {
     let noted = false
+    let heard = false
     const note = (detail: string) => {
       if (noted) return
       noted = true
       attempt.failures.push({ ...where, reason: 'tls-lost', detail })
     }
+    const ended = (text: string) => {
+      note(heard || protocol !== 'TLSv1.3' ? text : withCure(text))
+    }
+    socket.once('data', () => {
+      heard = true
+    })
     // Ahead of Haraka's own listeners: those may end the attempt at once. Of a host that is silent, Haraka says so in plain text.
     socket.prependListener('error', (err: unknown) => {
-      note(errorText(err))
+      if (err instanceof Error) ended(errorText(err))
+      else note(errorText(err))
     })
     socket.prependListener('close', () => {
-      note('the connection was closed')
+      ended('the connection was closed')
     })
   }
 
   return connectPlanned
+}
+
+/**
+ * In TLS 1.3 the handshake is over for us before the server has looked for our certificate (RFC 8446 §4.4.2): its refusal comes
+ * in place of its first words, and a closed connection may be all that is left of it.
+ */
+function withCure(text: string): string {
+  return text.includes(SHOW_A_CERTIFICATE)
+    ? text
+    : `${text}, before a word inside TLS; perhaps ${SHOW_A_CERTIFICATE}`
 }

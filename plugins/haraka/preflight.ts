@@ -10,6 +10,7 @@ import type { DetailedPeerCertificate, SecureContext, TLSSocket } from 'node:tls
 import type { Judge, Judged, SessionEvidence } from '../delivery/judge'
 import type { SessionReason, Verdict } from '../delivery/types'
 import { presentedChain } from '../x509/presented'
+import { troubleText } from '../x509/trouble'
 import type { SessionOptions } from './operator-tls'
 import { offersStartTls, ReplyReader } from './reply-reader'
 import type { Reply } from './reply-reader'
@@ -76,7 +77,7 @@ export async function preflight(
     return result.ok ? result : leave(watch, socket, result, '')
   } catch (err: unknown) {
     // Whatever this is, it is a mistake of ours, and the host must not profit from it.
-    return leave(watch, socket, refused('tls-handshake-failed', describe(err)), '')
+    return leave(watch, socket, refused('tls-handshake-failed', troubleText(err)), '')
   }
 }
 
@@ -219,7 +220,7 @@ class SocketWatch {
   }
   readonly #onError = (err: unknown) => {
     const reason = this.#tls ? 'tls-handshake-failed' : 'smtp-closed'
-    this.#fail(reason, `${describe(err)} during ${this.#stage}`)
+    this.#fail(reason, `${troubleText(err)} during ${this.#stage}`)
   }
   readonly #onClose = () => {
     const reason = this.#tls ? 'tls-handshake-failed' : 'smtp-closed'
@@ -334,14 +335,6 @@ function isPositive({ code }: Reply): boolean {
 
 function asText({ code, lines }: Reply): string {
   return `"${code} ${lines.join(' ')}"`.slice(0, 300)
-}
-
-function describe(err: unknown): string {
-  const text = err instanceof Error ? err.message : String(err)
-  return text
-    .replace(/[^\x20-\x7e]+/g, ' ')
-    .trim()
-    .slice(0, 300)
 }
 
 /** As for a peer without one; ours come from presentedChain. */

@@ -11,6 +11,7 @@ import type { Judge } from '../delivery/judge'
 import { createJudge } from '../delivery/judgements'
 import { demandsTls } from '../delivery/types'
 import type { PlannedHost, Requirement, Verdict } from '../delivery/types'
+import { troubleText } from '../x509/trouble'
 import { preflight } from './preflight'
 import type { HandshakeEvidence, PreflightResult } from './preflight'
 import { ReplyReader } from './reply-reader'
@@ -159,7 +160,7 @@ async function greetInside(
     return await new Promise<Inside>((resolve) => {
       const lost = (why: string) => resolve({ kind: 'lost', detail: `${why} after the handshake` })
       timer = setTimeout(() => lost('no answer to EHLO'), timeoutMs)
-      tls.on('error', (err: Error) => lost(err.message.replace(/[^\x20-\x7e]/g, '?').slice(0, 300)))
+      tls.on('error', (err: Error) => lost(troubleText(err)))
       tls.once('close', () => lost('the server closed the connection'))
       tls.once('end', () => lost('the server closed the connection'))
       tls.on('data', (chunk: Buffer) => {

@@ -6,6 +6,7 @@
 import { EventEmitter } from 'node:events'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
+import { troubleText } from '../x509/trouble'
 import type { HarakaSocket } from './types'
 
 export interface StandaloneOptions {
@@ -33,7 +34,7 @@ export async function connectStandalone(options: StandaloneOptions): Promise<Con
   const socket = new StandaloneSocket(raw, timeoutMs)
   const failure = await new Promise<string | undefined>((resolve) => {
     raw.once('connect', () => resolve(undefined))
-    socket.once('error', (err: unknown) => resolve(err instanceof Error ? err.message : 'error'))
+    socket.once('error', (err: unknown) => resolve(troubleText(err)))
     socket.once('timeout', () => resolve(`no connection within ${timeoutMs / 1000} seconds`))
   })
   socket.removeAllListeners()

@@ -11,6 +11,7 @@ import type { Plan, PlannedHost } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
 import { presentedChain } from '../x509/presented'
 import { againstRoots, readRoots } from '../x509/roots'
+import { troubleText } from '../x509/trouble'
 import { Eavesdropper } from './overheard'
 import type { Overheard } from './overheard'
 import type { ContextSettings } from './tls-context'
@@ -40,7 +41,7 @@ export function watch(socket: HarakaSocket, options: WatchOptions): void {
         resolve(readEvidence(socket.cleartext as TLSSocket, options))
       } catch (err: unknown) {
         // A socket that is gone in the very moment has nothing to read; that must not end the process.
-        withoutTls(err instanceof Error ? err.message : String(err))
+        withoutTls(troubleText(err))
       }
     })
     const withoutTls = (why: string, timedOut = false) => {
@@ -55,7 +56,7 @@ export function watch(socket: HarakaSocket, options: WatchOptions): void {
       withoutTls('', true)
     })
     socket.prependOnceListener('error', (err: unknown) => {
-      withoutTls(err instanceof Error ? err.message.slice(0, 300) : String(err))
+      withoutTls(troubleText(err))
     })
     const removeAllListeners = socket.removeAllListeners.bind(socket)
     // Haraka ends every session with this; the listeners above would never hear of it.
@@ -98,15 +99,19 @@ function readEvidence(tls: TLSSocket, { settings, now }: WatchOptions): Evidence
   }
 }
 
-function pkixOf(
+const WRONG_NAME = 'ERR_TLS_CERT_ALTNAME_INVALID'
+
+/** What is said of the chain, names left aside, in a session that Haraka holds. */
+export function pkixOf(
   tls: TLSSocket,
   chain: readonly X509Certificate[],
   ca: string | undefined,
   now: Date,
 ): Parameters<typeof judge>[1]['pkix'] {
   if (ca !== undefined) return againstRoots(chain, readRoots(ca), now)
-  const error: unknown = tls.authorizationError
-  return tls.authorized ? { ok: true } : { ok: false, code: String(error) }
+  const code = String(tls.authorizationError)
+  // Node says this of a chain that is trusted; names are judged by judge(), whoever holds the session.
+  return tls.authorized || code === WRONG_NAME ? { ok: true } : { ok: false, code }
 }
 
 export function plannedFor({ outcome }: Plan, mx: HarakaMx): PlannedHost | undefined {

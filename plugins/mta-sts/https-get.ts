@@ -14,6 +14,7 @@ import tls from 'node:tls'
 import { oneLine } from './one-line'
 import { orderly } from './orderly-socket'
 import { matchDnsId, presentedNames } from '../x509/names'
+import { troubleText } from '../x509/trouble'
 import type { StsProblem, StsProblemReason } from './types'
 
 export interface HttpsTarget {
@@ -88,13 +89,18 @@ export async function openHttps(target: HttpsTarget, signal: AbortSignal): Promi
   } catch (error) {
     secured?.destroy()
     tcp?.destroy()
-    return failure('sts-policy-fetch-error', target, signal.aborted ? 'no TLS in time' : why(error))
+    return failure(
+      'sts-policy-fetch-error',
+      target,
+      signal.aborted ? 'no TLS in time' : troubleText(error),
+    )
   }
 }
 
 /** @returns why the peer is not the policy host, or undefined when it is (RFC 8461 §3.3, RFC 9525) */
 function whyDistrusted(socket: tls.TLSSocket, host: string): string | undefined {
-  if (!socket.authorized) return `certificate not trusted: ${why(socket.authorizationError)}`
+  if (!socket.authorized)
+    return `certificate not trusted: ${troubleText(socket.authorizationError)}`
   const certificate = socket.getPeerX509Certificate()
   if (certificate === undefined) return 'no certificate was presented'
   if (matchDnsId(certificate, [host], { commonName: false }) !== undefined) return undefined
@@ -125,7 +131,7 @@ export async function getPolicy(
       ? failure('sts-policy-fetch-error', target, 'the body was cut short')
       : { ok: true, body }
   } catch (error) {
-    const detail = signal.aborted ? 'no complete answer in time' : why(error)
+    const detail = signal.aborted ? 'no complete answer in time' : troubleText(error)
     return failure('sts-policy-fetch-error', target, detail)
   } finally {
     signal.removeEventListener('abort', stop)
@@ -228,8 +234,4 @@ function failure(
   detail: string,
 ): { readonly ok: false; readonly problem: StsProblem } {
   return { ok: false, problem: { reason, detail: oneLine(`${host} [${address}]: ${detail}`) } }
-}
-
-function why(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -1,4 +1,5 @@
 /** Small tools for calls that must end in time and never throw. */
+import { troubleText } from '../x509/trouble'
 import type { Stored } from './types'
 
 export const DONE: Stored<void> = { ok: true, value: undefined }
@@ -15,7 +16,7 @@ export function failed(detail: string): { readonly ok: false; readonly detail: s
 }
 
 export function inWords(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  return troubleText(error)
 }
 
 /** Into how many slices a deadline is cut. */

@@ -14,8 +14,10 @@ const CODES = {
   'not-yet-valid': 'CERT_NOT_YET_VALID',
   invalid: 'INVALID_CA',
   'too-costly': 'CERT_CHAIN_TOO_COSTLY',
-  'not-anchored': 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 } as const
+
+/** Certificates of a path that is only named. */
+const LONGEST = 10
 
 let last: { readonly pem: string; readonly roots: readonly X509Certificate[] } | undefined
 
@@ -49,11 +51,39 @@ export function againstRoots(
   const found = findPath({
     leaf,
     issuers: [...near, ...others],
-    isAnchor: (issuer) => near.some(({ raw }) => raw.equals(issuer.raw)),
+    // OpenSSL takes only a root for the end of a path.
+    isAnchor: (issuer) =>
+      mayBeIssuedBy(issuer, issuer) && near.some(({ raw }) => raw.equals(issuer.raw)),
     anchorKeys: [],
     now,
   })
-  return found.ok ? { ok: true } : { ok: false, code: CODES[found.reason] }
+  if (found.ok) return { ok: true }
+  const code = found.reason === 'not-anchored' ? whyUntrusted(chain, now) : CODES[found.reason]
+  return { ok: false, code }
+}
+
+/**
+ * OpenSSL goes on after it has found no root, and its last word counts: from the top of what it could build down to the leaf, a date
+ * that is over or has not come.
+ */
+function whyUntrusted(chain: readonly X509Certificate[], now: Date): string {
+  const path = chain.slice(0, 1)
+  let top = path[0]
+  while (top !== undefined && !mayBeIssuedBy(top, top) && path.length < LONGEST) {
+    const below = top
+    top = chain.find((issuer) => !path.includes(issuer) && mayBeIssuedBy(below, issuer))
+    if (top !== undefined) path.push(top)
+  }
+  const dated = path.map((certificate) => whyOutOfDate(certificate, now)).find(Boolean)
+  if (dated !== undefined) return dated
+  if (top !== undefined && mayBeIssuedBy(top, top))
+    return path.length === 1 ? 'DEPTH_ZERO_SELF_SIGNED_CERT' : 'SELF_SIGNED_CERT_IN_CHAIN'
+  return path.length === 1 ? 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' : 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'
+}
+
+function whyOutOfDate({ validFrom, validTo }: X509Certificate, now: Date): string | undefined {
+  if (now.getTime() < Date.parse(validFrom)) return CODES['not-yet-valid']
+  return now.getTime() >= Date.parse(validTo) + 1000 ? CODES.expired : undefined
 }
 
 function mayBeIssuedBy(certificate: X509Certificate, root: X509Certificate): boolean {

@@ -30,10 +30,10 @@ const cases: readonly (readonly [
   ['the root is left out of the chain', [leaf, intermediate], [root], undefined],
   ['the root is sent along', [leaf, intermediate, root], [root], undefined],
   ['the root is the last of many', [leaf, intermediate], [...crowd, root], undefined],
-  ['an intermediate is missing', [leaf], [root], 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],
+  ['an intermediate is missing', [leaf], [root], 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
   ['another root', [leaf, intermediate], [other], 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],
-  ['no root', [leaf, intermediate, root], [], 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],
-  ['self-signed', [self], [root], 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],
+  ['no root', [leaf, intermediate, root], [], 'SELF_SIGNED_CERT_IN_CHAIN'],
+  ['self-signed', [self], [root], 'DEPTH_ZERO_SELF_SIGNED_CERT'],
   ['expired', [expired], [root], 'CERT_HAS_EXPIRED'],
   ['nothing was presented', [], [root], 'UNABLE_TO_GET_ISSUER_CERT'],
 ]
