@@ -5,6 +5,7 @@
  */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { benchBurn } from './bench/burn'
 import { benchCold } from './bench/cold'
 import { benchDecision } from './bench/decision'
 import { benchDelivery } from './bench/delivery'
@@ -27,6 +28,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   herd: benchHerd,
   memory: benchMemory,
   start: benchStart,
+  burn: benchBurn,
 }
 
 async function main(): Promise<void> {

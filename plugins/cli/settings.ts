@@ -130,11 +130,9 @@ function outboundTls(ini: Ini, folder: string): TlsSettings {
     return text === '' ? {} : { [key]: text }
   }
   const { ciphers, minVersion } = merged
+  const own = Object.entries(ini['outbound'] ?? {}).filter(([name]) => !/^(key|cert)$/.test(name))
   return {
-    ...ini['outbound'],
-    // Names of files, until they are read.
-    key: undefined,
-    cert: undefined,
+    ...Object.fromEntries(own),
     ...pem('key'),
     ...pem('cert'),
     ...(ciphers === undefined ? {} : { ciphers }),

@@ -88,6 +88,7 @@ async function lead(
     harakaMx: Mx,
     contexts: {
       contextFor: () => assert.fail('nothing is demanded'),
+      sessionOptions: () => assert.fail('nothing is demanded'),
       withSharedContext: () => assert.fail('no connection is made'),
     },
     contextSettings: () => ({ minVersion: 'TLSv1.2', ca: undefined }),
