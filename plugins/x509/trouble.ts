@@ -57,8 +57,16 @@ const LONGEST = 300
 
 /** @param err whatever was caught or emitted */
 export function troubleText(err: unknown): string {
-  const text = err instanceof Error ? err.message : String(err)
+  const text = wordsOf(err)
   return fromOpenssl(text) ?? plain(text)
+}
+
+function wordsOf(err: unknown): string {
+  try {
+    return err instanceof Error ? err.message : String(err)
+  } catch {
+    return 'an error without words'
+  }
 }
 
 function fromOpenssl(text: string): string | undefined {
