@@ -76,6 +76,8 @@ export function register(this: HarakaPlugin): void {
   const log = loggerOf(this)
   const owner = ownUser(this)
   prepareStore(config(), { storeFolder: storeFolder(this), owner, log })
+  /** The wiring, once it is there. */
+  let wired: Wiring | undefined
   const start = () => {
     wiring ??= wire({
       config,
@@ -91,7 +93,7 @@ export function register(this: HarakaPlugin): void {
         tellHealth(this, health)
       },
       metrics,
-    })
+    }).then((done) => (wired = done))
     return wiring
   }
   const control = createControl({
@@ -117,6 +119,7 @@ export function register(this: HarakaPlugin): void {
       const { dns, mtaSts } = config()
       return (dns.deadlineSeconds + mtaSts.fetchTimeoutSeconds + DECISION_GRACE_SECONDS) * 1000
     },
+    stoodInLineMs: () => wired?.resolver.stoodInLineMs() ?? 0,
     report: (hmail, fields) => {
       const line = `tls-policy: ${logLine(fields)}`
       hmail.lognotice(this, line)
@@ -131,11 +134,14 @@ export function register(this: HarakaPlugin): void {
   running = {
     control,
     metrics: service,
-    lookAhead: createAhead(async (domain) => {
-      if (treatmentOf(config(), domain, new Date()) === 'off') return
-      const { planner } = await start()
-      await planner.planForDomain(domain)
-    }),
+    lookAhead: createAhead(
+      async (domain) => {
+        if (treatmentOf(config(), domain, new Date()) === 'off') return
+        const { planner } = await start()
+        await planner.planForDomain(domain)
+      },
+      () => wired?.resolver.isInLine() === true,
+    ),
     mayBeRouted: () => (plugins.registered_hooks['get_mx']?.length ?? 0) > 0,
     start: async () => {
       const { sts, store } = await start()

@@ -82,11 +82,13 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
   const sts = createStsPolicies({
     resolver: resolver.resolver,
     store,
-    fetch: tap.fetch((domain, signal) => {
+    fetch: tap.fetch((domain, signal, inBackground) => {
       const { mtaSts } = config()
       return fetchPolicy({
         domain,
         signal,
+        inBackground,
+        stoodInLineMs: resolver.stoodInLineMs,
         resolver: resolver.resolver,
         ca: options.ca(),
         trust,
@@ -98,7 +100,14 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     clock: Date.now,
     random: Math.random,
     log,
+    stoodInLineMs: resolver.stoodInLineMs,
     settings: {
+      get txtTimeoutMs() {
+        return config().dns.timeoutSeconds * 1000 + SECOND_TRY
+      },
+      get unknownForMs() {
+        return config().mtaSts.txtFailure === 'defer' ? MINUTE : 5 * MINUTE
+      },
       get fetchTimeoutMs() {
         return config().mtaSts.fetchTimeoutSeconds * 1000
       },
@@ -121,6 +130,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     self,
     config,
     tlsSwitchedOff: options.tlsSwitchedOff,
+    stoodInLineMs: resolver.stoodInLineMs,
     selfTest: resolver,
     now: () => new Date(),
     ticks,
@@ -164,6 +174,9 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
 /** Days without mail after which a domain counts as given up: as long as its policy is refreshed. */
 const UNUSED = 180
 const DAY = 86_400_000
+const MINUTE = 60_000
+/** Milliseconds for the answer to the second datagram, where the first one was lost. */
+const SECOND_TRY = 1000
 
 /** Where the store cannot say, it may well be. */
 async function isInUse(store: Store, domain: string): Promise<boolean> {

@@ -2,11 +2,10 @@
  * One attempt's plan: questions that the settings allow, facts, decision. Settings are read anew for each plan, so that a
  * reload takes effect with the next attempt. Never rejects for anything that the network did.
  */
-import { setMaxListeners } from 'node:events'
 import type { Config } from '../config'
 import { ruleFor } from '../destinations'
-import { canonicalName } from '../dnssec-stub'
-import type { ManagedResolver, Resolver } from '../dnssec-stub'
+import { canonicalName, timeLimit } from '../dnssec-stub'
+import type { ManagedResolver, Resolver, TimeLimit } from '../dnssec-stub'
 import { decide } from './decide'
 import type { Rules } from './decide'
 import { gatherForDomain, gatherForRoute, stsPatience } from './gather'
@@ -24,6 +23,8 @@ export interface PlannerOptions extends Sources {
   readonly self: Self
   /** Whether the resolver validates, and whether what it says insecurely can be believed. */
   readonly selfTest: Pick<ManagedResolver, 'health' | 'recent' | 'check' | 'confirm' | 'era'>
+  /** Milliseconds, in all, in which lookups stood in line: no time limit counts them; default: none. */
+  readonly stoodInLineMs?: () => number
   readonly now: () => Date
   /** Milliseconds of a clock that never steps. */
   readonly ticks: () => number
@@ -44,6 +45,11 @@ export function treatmentOf(config: Config, domain: string, now: Date): Treatmen
   const rule = ruleFor(config, nextHopDomain(domain) ?? domain, now)
   if (rule === 'off') return 'off'
   return rule === 'observe' || config.mode === 'observe' ? 'observe' : 'enforce'
+}
+
+interface Asked extends Questions {
+  /** Ends the clocks of its time limits. */
+  readonly end: () => void
 }
 
 export interface PlanOptions {
@@ -69,21 +75,31 @@ export function nextHopDomain(domain: string): string | undefined {
 }
 
 export function createPlanner(options: PlannerOptions): Planner {
-  const { config, now, random, selfTest, ticks } = options
+  const { config, now, random, selfTest, ticks, stoodInLineMs = () => 0 } = options
   const rule = (nextHop: string) => ruleFor(config(), nextHop, now())
 
-  function questions(nextHop: string, recheck: boolean): Questions {
+  function questions(nextHop: string, recheck: boolean): Asked {
     const { dane, mtaSts, dns } = config()
     const destination = rule(nextHop)
     const dnsMs = dns.deadlineSeconds * 1000
+    const limits: TimeLimit[] = []
+    const within = (milliseconds: number) =>
+      once(() => {
+        const limit = timeLimit(milliseconds, stoodInLineMs)
+        limits.push(limit)
+        return limit.signal
+      })
     return {
       askDane: (dane.enabled || destination === 'dane-only') && destination !== 'sts',
       askSts: mtaSts.enabled && destination !== 'dane' && destination !== 'dane-only',
       insecureMx: dane.insecureMx,
       digests: dane.digests,
       recheck,
-      dnsSignal: once(() => timeLimit(dnsMs)),
-      stsSignal: once(() => timeLimit(dnsMs + mtaSts.fetchTimeoutSeconds * 1000)),
+      dnsSignal: within(dnsMs),
+      stsSignal: within(dnsMs + mtaSts.fetchTimeoutSeconds * 1000),
+      end: () => {
+        for (const { stop } of limits) stop()
+      },
     }
   }
 
@@ -135,6 +151,21 @@ export function createPlanner(options: PlannerOptions): Planner {
 
   /** Facts from the memory with what MTA-STS says now; gathered where anything is missing or to be looked at anew. */
   async function factsFor(
+    key: string,
+    stsDomain: string,
+    asked: Asked,
+    work: (sources: Sources) => Promise<Facts>,
+  ): Promise<Facts> {
+    // Beside the lookups of the domain: the first decision of all waits for it.
+    void options.self()
+    try {
+      return await findFacts(key, stsDomain, asked, work)
+    } finally {
+      asked.end()
+    }
+  }
+
+  async function findFacts(
     key: string,
     stsDomain: string,
     asked: Questions,
@@ -227,13 +258,6 @@ function unusableName(domain: string, kind: 'bounce' | 'defer'): Plan {
       sts: { kind: 'not-asked' },
     },
   }
-}
-
-/** Every lookup of a plan listens to it: many of them are no leak, and no warning to the operator. */
-function timeLimit(milliseconds: number): AbortSignal {
-  const signal = AbortSignal.timeout(milliseconds)
-  setMaxListeners(0, signal)
-  return signal
 }
 
 /** Made when first asked for: a warm decision starts no timer. */

@@ -4,16 +4,19 @@
  * once a validator said that data is bogus, or where some servers are trusted and others are not, no reply of lesser
  * standing takes the place of the trusted one.
  */
+import { limits } from './gate'
 import { failure, resolverOver, type Ask, type ClosableResolver, type Step } from './lookup'
 import type { TrustedServer } from './servers'
 import type { Failure, FailureCause, Health, RecordType } from './types'
+import type { LineClock } from './time-limit'
+import { udpSockets } from './udp-sockets'
 import { upstream, type UpstreamOptions } from './upstream'
 import type { Question } from './wire'
 
 export interface AdOptions extends UpstreamOptions {
   /** Asked in this order, the one that answered last first. Not empty. */
   readonly servers: readonly TrustedServer[]
-  /** For a whole lookup with all its tries and aliases, milliseconds. */
+  /** For a whole lookup with all its tries and aliases, milliseconds; time in line is not counted. */
   readonly deadlineMs: number
   /** How many lookups may be under way at a time. */
   readonly concurrency: number
@@ -21,6 +24,10 @@ export interface AdOptions extends UpstreamOptions {
   readonly attempts?: number
   /** Begin with another server each time. */
   readonly rotate?: boolean
+  /** Milliseconds of a clock that never steps; default: node's. */
+  readonly now?: () => number
+  /** Told of the line; default: nobody is. */
+  readonly clock?: LineClock
 }
 
 export interface AdResolver extends ClosableResolver {
@@ -35,6 +42,11 @@ export interface AdResolver extends ClosableResolver {
 
 const ATTEMPTS = 2
 
+/** A burst larger than this was seen to overflow the socket of a resolver on the same machine. */
+const ABREAST = 128
+/** Longer than the way to a resolver and back; what is in its cache has been answered by then. */
+const ASIDE_MS = 25
+
 /** The servers that are asked: where any is trusted, the others are left out, lest silencing one strips security. */
 export function serversAsked(servers: readonly TrustedServer[]): readonly TrustedServer[] {
   const trusted = servers.filter((server) => server.trusted)
@@ -44,7 +56,10 @@ export function serversAsked(servers: readonly TrustedServer[]): readonly Truste
 /** Makes the resolver; it opens no socket before the first lookup. */
 export function adResolver(options: AdOptions): AdResolver {
   const { attempts = ATTEMPTS, rotate = false } = options
-  const upstreams = serversAsked(options.servers).map((server) => upstream(server, options))
+  const sockets = udpSockets()
+  const upstreams = serversAsked(options.servers).map((server) =>
+    upstream(server, { ...options, sockets }),
+  )
   let firstChoice = 0
 
   const ask: Ask = async <T extends RecordType>(
@@ -73,7 +88,10 @@ export function adResolver(options: AdOptions): AdResolver {
     return worst(failures) ?? failure('network', 'no server to ask')
   }
 
-  const resolver = resolverOver(ask, options)
+  const resolver = resolverOver(ask, {
+    ...options,
+    limits: limits(options.concurrency, { abreast: ABREAST, asideMs: ASIDE_MS, background: 32 }),
+  })
   return {
     resolve: (name, type, resolveOptions) => resolver.resolve(name, type, resolveOptions),
     test: () => Promise.all(upstreams.map((one) => one.test())),

@@ -8,6 +8,7 @@ import { findGetdns, getdnsResolver, isReadable } from './getdns'
 import type { SystemServers } from './resolv-conf'
 import { selfTest, type SelfTestNames } from './self-test'
 import { serverText, type TrustAd, type TrustedServer } from './servers'
+import type { LineClock } from './time-limit'
 import type { Health } from './types'
 
 export interface BackendOptions {
@@ -32,6 +33,8 @@ export interface Settings extends Omit<SystemServers, 'servers'> {
   readonly names: SelfTestNames
   readonly now: () => number
   readonly randomId: () => number
+  /** Told of the line. */
+  readonly clock: LineClock
   /** Told when a server's word on security is worth more or less than before. */
   readonly onTurn: () => void
 }

@@ -93,18 +93,26 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
     return entry.outcome
   }
 
-  const start = (key: string, name: string, type: RecordType): Flight => {
+  const start = (
+    flightKey: string,
+    key: string,
+    name: string,
+    type: RecordType,
+    background: boolean,
+  ): Flight => {
     const abort = new AbortController()
-    const outcome = settled(resolver, name, type, abort.signal).then((result) => {
-      // After clear() it is nobody's any more: what it found was asked of whoever was asked before.
-      if (flights.get(key) === flight) {
-        flights.delete(key)
-        keep(key, result)
-      }
-      return result
-    })
+    const outcome = settled(resolver, name, type, { signal: abort.signal, background }).then(
+      (result) => {
+        // After clear() it is nobody's any more: what it found was asked of whoever was asked before.
+        if (flights.get(flightKey) === flight) {
+          flights.delete(flightKey)
+          keep(key, result)
+        }
+        return result
+      },
+    )
     const flight: Flight = { outcome, abort, waiters: 0 }
-    flights.set(key, flight)
+    flights.set(flightKey, flight)
     return flight
   }
 
@@ -127,7 +135,7 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
     async resolve<T extends RecordType>(
       name: string,
       type: T,
-      { signal, fresh = false }: ResolveOptions = {},
+      { signal, fresh = false, background = false }: ResolveOptions = {},
     ): Promise<Outcome<T>> {
       const canonical = canonicalName(name)
       if (canonical === undefined) return resolver.resolve(name, type)
@@ -136,12 +144,15 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
       const outcome = fresh ? undefined : known(key)
       if (outcome !== undefined) return outcome as Outcome<T>
 
-      const flight = flights.get(key) ?? start(key, name, type)
+      // What mail waits for joins nothing that has its turn behind it; the other way round it may.
+      const inFront = flights.get(key)
+      const flightKey = background && inFront === undefined ? `background ${key}` : key
+      const flight = flights.get(flightKey) ?? start(flightKey, key, name, type, background)
       flight.waiters++
       try {
         return (await orAborted(flight.outcome, signal)) as Outcome<T>
       } finally {
-        leave(key, flight)
+        leave(flightKey, flight)
       }
     },
     clear() {
@@ -169,10 +180,10 @@ async function settled(
   resolver: Resolver,
   name: string,
   type: RecordType,
-  signal: AbortSignal,
+  options: ResolveOptions,
 ): Promise<AnyOutcome> {
   try {
-    return await resolver.resolve(name, type, { signal })
+    return await resolver.resolve(name, type, options)
   } catch (error: unknown) {
     const detail = error instanceof Error ? error.message : 'the resolver threw'
     return { kind: 'failed', cause: 'servfail', detail }

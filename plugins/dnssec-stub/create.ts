@@ -11,6 +11,7 @@ import { watchResolvConf, type SystemServers, type SystemServersWatch } from './
 import { monitor, systemTimers, type SelfTestNames, type Timers } from './self-test'
 import { parseServer, serverText, withTrust, type TrustAd } from './servers'
 import { steady } from './steady'
+import { lineClock } from './time-limit'
 import type { Failure, Health } from './types'
 
 export interface ResolverOptions extends BackendOptions {
@@ -29,7 +30,7 @@ export interface ResolverOptions extends BackendOptions {
   readonly onHealth?: (health: Health, before: Health | undefined) => void
   /** Of memory, for what was answered; default 2 MiB, some 7,000 answers. */
   readonly cacheOctets?: number
-  /** How many lookups may be under way at a time; default 128. */
+  /** How many lookups may be under way at a time; default 4096. */
   readonly concurrency?: number
   /** Milliseconds of a clock that never steps. */
   readonly now?: () => number
@@ -59,6 +60,10 @@ export interface ManagedResolver {
   confirm(): Promise<Failure | undefined>
   /** Another number as soon as what was said insecurely before counts no more: ask again. */
   era(): number
+  /** Milliseconds, in all, in which lookups that mail waits for stood in line: what time limits must not count (timeLimit). */
+  readonly stoodInLineMs: () => number
+  /** Whether such lookups stand in line now. */
+  readonly isInLine: () => boolean
   /** One line: backend, servers, whose AD bit is believed. */
   describe(): string
   /** Which backend is asked; undefined until the first is chosen. */
@@ -70,6 +75,9 @@ export interface ManagedResolver {
 /** Between two self-tests for the sake of lookups. */
 const PAUSE_MS = 1000
 
+/** Twice what a thousand dead domains hold at a time; each takes some kilobytes. */
+const MOST_UNDER_WAY = 4096
+
 /**
  * @throws Error with a sentence for the operator when a server or the trust anchor file cannot be read, or when
  *   `backend` is `getdns` and that package is not installed
@@ -77,12 +85,13 @@ const PAUSE_MS = 1000
 export function createResolver(options: ResolverOptions): ManagedResolver {
   const { onHealth, timers = systemTimers, selfTestIntervalMs: intervalMs } = options
   const now = options.now ?? (() => performance.now())
+  const clock = lineClock(now)
   const system = systemWatch(options, now)
   let era = 0
   let isValidating: boolean | undefined
   let testedForLookups = Number.NEGATIVE_INFINITY
   let closed = false
-  let settings = settingsFrom(options, system?.current(), now, forgetInsecure)
+  let settings = settingsFrom(options, system?.current(), { now, clock, onTurn: forgetInsecure })
   let choice = choose(options, settings)
   const steadied = steady(
     { resolve: (name, type, how) => choice.resolve(name, type, how) },
@@ -111,7 +120,7 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
   function lookAtServers(closely = false): void {
     if (closed || system?.look(closely) !== true) return
     const former = choice
-    settings = settingsFrom(options, system.current(), now, forgetInsecure)
+    settings = settingsFrom(options, system.current(), { now, clock, onTurn: forgetInsecure })
     choice = choose(options, settings)
     era++
     cache.clear()
@@ -169,6 +178,8 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
     },
     era: () => era,
     backend: () => choice.current()?.name,
+    stoodInLineMs: clock.stoodMs,
+    isInLine: clock.isThere,
     describe() {
       const backend = choice.current()?.name
       const auto = options.backend === 'auto' ? ' (auto)' : ''
@@ -201,8 +212,7 @@ function systemWatch(
 function settingsFrom(
   options: ResolverOptions,
   system: SystemServers | undefined,
-  now: () => number,
-  onTurn: () => void,
+  tools: Pick<Settings, 'now' | 'clock' | 'onTurn'>,
 ): Settings {
   const { trustAd } = options
   const { servers, ...how } = system ?? { servers: options.servers }
@@ -211,11 +221,10 @@ function settingsFrom(
     trustAd,
     timeoutMs: options.timeoutMs ?? 5000,
     deadlineMs: options.deadlineMs ?? 20_000,
-    concurrency: options.concurrency ?? 128,
+    concurrency: options.concurrency ?? MOST_UNDER_WAY,
     names: options.selfTest ?? { signedName: '.' },
-    now,
     randomId: options.randomId ?? (() => randomInt(65536)),
-    onTurn,
+    ...tools,
     ...how,
   }
 }

@@ -1,11 +1,11 @@
 /**
- * One question to one server: a datagram from a fresh socket with a random port and a random id, and the same over TCP
+ * One question to one server: a datagram with a random id from a random port (udp-sockets.ts), and the same over TCP
  * where the reply was truncated (RFC 7766). Promises: settles within the time given, closes its sockets, never rejects.
  * Datagrams that do not carry the id are not replies and are ignored; a reply that does but makes no sense is malformed.
  */
-import { createSocket } from 'node:dgram'
 import { connect } from 'node:net'
 import type { Server } from './servers'
+import type { UdpSockets } from './udp-sockets'
 import {
   answersQuestion,
   decodeHead,
@@ -40,6 +40,7 @@ export interface ExchangeOptions {
   readonly dialect?: Dialect
   /** Ask over TCP at once. */
   readonly tcpOnly?: boolean
+  readonly sockets: UdpSockets
 }
 
 /** Asks over UDP, and over TCP where that was not enough. */
@@ -49,7 +50,7 @@ export async function exchange(
   options: ExchangeOptions,
 ): Promise<Exchanged> {
   if (options.tcpOnly !== true) {
-    const overUdp = await transport(server, question, options, askOverUdp)
+    const overUdp = await transport(server, question, options, askOverUdp(options.sockets))
     if (overUdp.kind !== 'truncated') return overUdp
   }
   const overTcp = await transport(server, question, options, askOverTcp)
@@ -136,25 +137,10 @@ function malformed(why: string): Exchanged {
   return { kind: 'failed', cause: 'malformed', why }
 }
 
-/** A connected socket: the kernel drops what other addresses send, and tells when nobody listens. */
-const askOverUdp: Transport = ({ server, query, received, failed }) => {
-  const socket = createSocket(server.address.includes(':') ? 'udp6' : 'udp4')
-  let stopped = false
-  socket.on('error', failed)
-  socket.connect(server.port, server.address, () => {
-    if (stopped) return
-    socket.on('message', (octets, from) => {
-      if (from.port === server.port) received(octets)
-    })
-    socket.send(query, (error) => {
-      if (error !== null) failed(error)
-    })
-  })
-  return () => {
-    stopped = true
-    socket.close()
-  }
-}
+const askOverUdp =
+  (sockets: UdpSockets): Transport =>
+  ({ server, query, received, failed }) =>
+    sockets.ask(server, query, { received, failed })
 
 const askOverTcp: Transport = ({ server, query, received, failed }) => {
   const socket = connect({ host: server.address, port: server.port })

@@ -6,6 +6,7 @@
 import { accessSync, constants } from 'node:fs'
 import { createRequire } from 'node:module'
 import { provesExistence } from './denial'
+import { limits } from './gate'
 import { getdnsProcess, type GetdnsProcessOptions, type Usable, type Word } from './getdns-process'
 import {
   failure,
@@ -18,6 +19,7 @@ import {
 import { TYPE_CODES } from './rdata'
 import { interpret } from './reply'
 import type { Server } from './servers'
+import type { LineClock } from './time-limit'
 import type { RecordType } from './types'
 import { answersQuestion, decodeMessage, type Question } from './wire'
 
@@ -33,6 +35,8 @@ export interface GetdnsOptions {
   readonly deadlineMs: number
   readonly concurrency: number
   readonly now: () => number
+  /** Told of the line; default: nobody is. */
+  readonly clock?: LineClock
   readonly start?: GetdnsProcessOptions['start']
 }
 
@@ -44,8 +48,12 @@ export interface GetdnsResolver extends ClosableResolver {
 /** Where distributions keep the root's keys; getdns's own default would fetch them from the network. */
 const SYSTEM_ANCHORS: readonly string[] = ['/usr/share/dns/root.key', '/var/lib/unbound/root.key']
 
-/** Each lookup is several questions to the servers at once; more of them were seen to lose datagrams. */
-const MAX_CONCURRENCY = 32
+/** Each lookup is several questions to the servers at once; more of them abreast were seen to lose datagrams. */
+const ABREAST = 32
+/** A validation from scratch takes about as long. */
+const ASIDE_MS = 100
+/** Each has sockets of its own in the child, which may have no more than 1024 descriptors. */
+const MOST = 256
 
 /**
  * Where the optional package is, without loading it.
@@ -115,7 +123,13 @@ export function getdnsResolver(options: GetdnsOptions): GetdnsResolver {
 
   const resolver = resolverOver(ask, {
     deadlineMs: options.deadlineMs,
-    concurrency: Math.min(options.concurrency, MAX_CONCURRENCY),
+    limits: limits(Math.min(options.concurrency, MOST), {
+      abreast: ABREAST,
+      asideMs: ASIDE_MS,
+      background: 8,
+    }),
+    now,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
   })
   return {
     resolve: (name, type, resolveOptions) => resolver.resolve(name, type, resolveOptions),

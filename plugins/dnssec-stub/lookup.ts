@@ -1,10 +1,11 @@
 /**
- * From single questions to lookups: what both backends have in common. Promises: a lookup ends within its deadline, at
- * its caller's signal or when the resolver is closed, always with an outcome; an alias chain is followed for so many
+ * From single questions to lookups: what both backends have in common. Promises: a lookup ends within its deadline, counted
+ * from its turn (gate.ts), at its caller's signal or when the resolver is closed, always with an outcome; an alias chain is followed for so many
  * hops and is as secure as its weakest link (RFC 7672 §2.1.3); nothing is asked for a name that the DNS cannot hold.
  */
 import { onAbort } from './abort'
-import { gate } from './gate'
+import { gate, type GateLimits } from './gate'
+import { zoneOf } from './line'
 import { canonicalName, printable } from './names'
 import { extendedErrorOf, MAX_ALIASES, type Finding } from './reply'
 import type {
@@ -16,6 +17,7 @@ import type {
   Resolver,
   Security,
 } from './types'
+import { lineClock, type LineClock } from './time-limit'
 import type { Message, Question } from './wire'
 
 /** What one question came to: one or more links of an alias chain, and perhaps the end. */
@@ -29,10 +31,13 @@ export type Ask = <T extends RecordType>(
 ) => Promise<Step<T>>
 
 export interface LookupOptions {
-  /** For a whole lookup with all its tries and aliases, milliseconds. */
+  /** For a whole lookup with all its tries and aliases, milliseconds; time in line is not counted. */
   readonly deadlineMs: number
-  /** How many lookups may be under way at a time; others wait, on their own deadline. */
-  readonly concurrency: number
+  readonly limits: GateLimits
+  /** Milliseconds of a clock that never steps; default: node's. */
+  readonly now?: () => number
+  /** Told of the line; default: nobody is. */
+  readonly clock?: LineClock
 }
 
 export interface ClosableResolver extends Resolver {
@@ -41,11 +46,9 @@ export interface ClosableResolver extends Resolver {
 }
 
 /** A resolver that asks by `ask`. */
-export function resolverOver(
-  ask: Ask,
-  { deadlineMs, concurrency }: LookupOptions,
-): ClosableResolver {
-  const entrance = gate(concurrency)
+export function resolverOver(ask: Ask, options: LookupOptions): ClosableResolver {
+  const { deadlineMs, now = () => performance.now() } = options
+  const entrance = gate(options.limits, options.clock ?? lineClock(now), now)
   const pending = new Set<AbortController>()
   let closed = false
 
@@ -53,7 +56,7 @@ export function resolverOver(
     async resolve<T extends RecordType>(
       name: string,
       type: T,
-      { signal }: ResolveOptions = {},
+      { signal, background = false }: ResolveOptions = {},
     ): Promise<Outcome<T>> {
       const canonical = canonicalName(name)
       if (canonical === undefined) return failure('bad-name', `"${name}" cannot be asked for`)
@@ -62,15 +65,16 @@ export function resolverOver(
       const lookup = new AbortController()
       const abort = (): void => lookup.abort()
       let isLate = false
-      const timer = setTimeout(() => {
-        isLate = true
-        lookup.abort()
-      }, deadlineMs)
+      let timer: NodeJS.Timeout | undefined
       pending.add(lookup)
       const leaveSignal = signal && onAbort(signal, abort)
-      const leave = await entrance.enter(lookup.signal)
+      const leave = await entrance.enter(zoneOf(canonical), lookup.signal, background)
       try {
         if (leave !== undefined) {
+          timer = setTimeout(() => {
+            isLate = true
+            lookup.abort()
+          }, deadlineMs)
           const outcome = await follow(canonical, type, ask, lookup.signal)
           if (!lookup.signal.aborted) return outcome
           if (isLate && outcome.kind === 'failed' && outcome.cause !== 'aborted') return outcome

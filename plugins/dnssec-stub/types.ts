@@ -95,6 +95,8 @@ export interface ResolveOptions {
   readonly signal?: AbortSignal
   /** Asks the servers even where an answer is kept. */
   readonly fresh?: boolean
+  /** No mail waits for it: it has its turn behind what mail waits for. */
+  readonly background?: boolean
 }
 
 /** Everything that asks the DNS for something takes this; the two backends and the tests' scripted one are it. */

@@ -4,12 +4,14 @@
  * have from anybody; and what it says insecurely since its last test is known, so that it can be tested before that is believed.
  */
 import { exchange, type Exchanged } from './exchange'
+import { limits } from './gate'
 import { failure, failureWith, resolverOver, type Step } from './lookup'
 import { interpret } from './reply'
 import { selfTest, type SelfTestNames } from './self-test'
 import { serverText, type TrustedServer } from './servers'
 import { turns } from './turns'
 import type { FailureCause, Health, RecordType } from './types'
+import { udpSockets, type UdpSockets } from './udp-sockets'
 import type { Dialect, Question } from './wire'
 
 export interface UpstreamOptions {
@@ -18,6 +20,8 @@ export interface UpstreamOptions {
   /** A fresh unpredictable number from 0 to 65535. */
   readonly randomId: () => number
   readonly tcpOnly?: boolean
+  /** Shared with other servers' questions; default: its own. */
+  readonly sockets?: UdpSockets
   /** Default: the root alone. */
   readonly names?: SelfTestNames
   /** Told as soon as a test finds it blind that validated before, or the other way round. */
@@ -47,6 +51,7 @@ const TEST_TIMEOUT_MS = 2500
 
 export function upstream(server: TrustedServer, options: UpstreamOptions): Upstream {
   const { randomId, tcpOnly = false, names = { signedName: '.' }, onTurn } = options
+  const { sockets = udpSockets() } = options
   const testTimeoutMs = Math.min(options.timeoutMs, TEST_TIMEOUT_MS)
   let dialect: Dialect = 'edns'
   let lastAnswered: Question | undefined
@@ -58,7 +63,7 @@ export function upstream(server: TrustedServer, options: UpstreamOptions): Upstr
     signal: AbortSignal,
     { by, timeoutMs }: { readonly by: Dialect; readonly timeoutMs: number },
   ): Promise<Step<T>> => {
-    const how = { timeoutMs, signal, randomId, dialect: by, tcpOnly }
+    const how = { timeoutMs, signal, randomId, sockets, dialect: by, tcpOnly }
     return judge(server, await exchange(server, question, how), question)
   }
 
@@ -91,7 +96,10 @@ export function upstream(server: TrustedServer, options: UpstreamOptions): Upstr
           step = await once(question, signal, how)
         return step
       },
-      { deadlineMs: 2 * tries * testTimeoutMs, concurrency: 1 },
+      {
+        deadlineMs: 2 * tries * testTimeoutMs,
+        limits: limits(1, { abreast: 1, asideMs: testTimeoutMs, background: 1 }),
+      },
     )
   const [overEdns, plainly, usually] = [tester('edns', 2), tester('plain', 1), tester('edns', 1)]
 

@@ -6,6 +6,7 @@
 import { isIP } from 'node:net'
 import { cont, deny, denysoft, ok } from 'haraka-constants'
 import { raiseToOperatorsFloor } from '../delivery/decide'
+import { inTime } from '../delivery/in-time'
 import type { Planner, Treatment } from '../delivery/planner'
 import type { Plan, PlannedHost, Requirement } from '../delivery/types'
 import type { LogFields } from '../observe/log-line'
@@ -42,6 +43,8 @@ export interface ControlOptions {
   readonly now: () => Date
   /** Milliseconds after which a decision that has not come is none. */
   readonly decisionTimeoutMs: () => number
+  /** Milliseconds, in all, in which lookups stood in line, which no decision is late for; default: none. */
+  readonly stoodInLineMs?: () => number
   readonly report: (hmail: HMailItem, fields: LogFields) => void
   /** Told of each pre-flight: whether the host was secured, and the seconds it took. */
   readonly preflightDone: (secured: boolean, seconds: number) => void
@@ -53,7 +56,7 @@ export interface Control extends SeamHandlers {
 }
 
 export function createControl(options: ControlOptions): Control {
-  const { planner, report } = options
+  const { planner, report, stoodInLineMs = () => 0 } = options
   const attempts = new WeakMap<HMailItem, Attempt>()
   const owners = new WeakMap<HarakaMx, HMailItem>()
   /** The latest session of a message that is only watched. */
@@ -68,7 +71,7 @@ export function createControl(options: ControlOptions): Control {
     harakaMx: options.harakaMx,
     treatment: options.treatment,
     planForRoute: (route) => planner.planForRoute(route),
-    inTime: (plan) => inTime(plan, options.decisionTimeoutMs()),
+    inTime: (plan) => inTime(plan, options.decisionTimeoutMs(), stoodInLineMs),
     lookedAt,
     wouldRefuse: (hmail, detail) => {
       wouldRefuse(hmail, {
@@ -120,7 +123,11 @@ export function createControl(options: ControlOptions): Control {
         await original(cont, undefined)
         return
       case 'enforce': {
-        const plan = await inTime(planner.planForDomain(domain), options.decisionTimeoutMs())
+        const plan = await inTime(
+          planner.planForDomain(domain),
+          options.decisionTimeoutMs(),
+          stoodInLineMs,
+        )
         const attempt = plannedAttempt(hmail, plan.nextHop, [plan], false, original)
         if (leavesAHostOut(plan) && (await followNewer(hmail, attempt))) return
         await follow(hmail, attempt, plan)
@@ -343,6 +350,7 @@ export function createControl(options: ControlOptions): Control {
       plan = await inTime(
         planner.planForDomain(domainOf(hmail), { recheck: true }),
         options.decisionTimeoutMs(),
+        stoodInLineMs,
       )
     } catch (err: unknown) {
       hmail.logerror(`tls-policy: another look at the policy failed: ${errorText(err)}`)
@@ -451,21 +459,6 @@ function harmless(original: GetClient): GetClient {
 /** `user@[192.0.2.1]`: no name, no policy (RFC 7672 §2.2, RFC 8461 §3.4). */
 function isAddressLiteral(domain: string): boolean {
   return domain.startsWith('[') || isIP(domain) !== 0
-}
-
-/** @returns what the promise gives; rejects when that takes longer than `ms` */
-async function inTime<T>(decision: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`no decision within ${ms / 1000} seconds`))
-    }, ms)
-  })
-  try {
-    return await Promise.race([decision, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 /** What is only watched may go untold, but must not end the process. */

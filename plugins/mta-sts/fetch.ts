@@ -7,6 +7,7 @@
  * Refuses: addresses that are not public, unless the operator allows them; and what https-get.ts refuses.
  */
 import net from 'node:net'
+import { timeLimit } from '../dnssec-stub'
 import type { Outcome, Resolver } from '../dnssec-stub/types'
 import { isPublicAddress } from './address'
 import {
@@ -36,6 +37,10 @@ export interface FetchOptions {
   /** Also connect to private, loopback and documentation addresses. */
   readonly allowPrivate: boolean
   readonly signal?: AbortSignal
+  /** No mail waits for it. */
+  readonly inBackground?: boolean | undefined
+  /** Milliseconds, in all, in which lookups stood in line, which do not count; default: none. */
+  readonly stoodInLineMs?: () => number
   /** 443 outside of tests. */
   readonly port?: number
   readonly connect?: HttpsTarget['connect']
@@ -55,21 +60,32 @@ const MAX_OPENING = 10_000
 export async function fetchPolicy(options: FetchOptions): Promise<FetchOutcome> {
   const deadline = new AbortController()
   const abort = (): void => deadline.abort()
-  const timer = setTimeout(abort, options.timeoutMs)
+  const limit = timeLimit(options.timeoutMs, options.stoodInLineMs ?? (() => 0))
+  limit.signal.addEventListener('abort', abort, { once: true })
+  let timer: NodeJS.Timeout | undefined
   options.signal?.addEventListener('abort', abort, { once: true })
   if (options.signal?.aborted === true) abort()
   try {
-    return await fetchWithin(options, deadline.signal)
+    return await fetchWithin(options, deadline.signal, () => {
+      // Nothing of it stands in line any more.
+      timer = setTimeout(abort, options.timeoutMs)
+    })
   } finally {
+    limit.stop()
     clearTimeout(timer)
     options.signal?.removeEventListener('abort', abort)
     abort()
   }
 }
 
-async function fetchWithin(options: FetchOptions, signal: AbortSignal): Promise<FetchOutcome> {
+async function fetchWithin(
+  options: FetchOptions,
+  signal: AbortSignal,
+  addressesFound: () => void,
+): Promise<FetchOutcome> {
   const host = `mta-sts.${options.domain}`
   const found = await addressesOf(host, options, signal)
+  addressesFound()
   if (!found.ok) return found
   let problem = fetchError(`${host}: no time left`)
   for (const [index, address] of found.addresses.entries()) {
@@ -129,12 +145,13 @@ type Addresses =
 /** Both families, alternating, IPv4 first: a broken IPv6 is by far the more frequent of the two. */
 async function addressesOf(
   host: string,
-  { resolver, allowPrivate }: FetchOptions,
+  { resolver, allowPrivate, inBackground = false }: FetchOptions,
   signal: AbortSignal,
 ): Promise<Addresses> {
+  const how = { signal, background: inBackground }
   const [a, aaaa] = await Promise.all([
-    resolver.resolve(host, 'A', { signal }),
-    resolver.resolve(host, 'AAAA', { signal }),
+    resolver.resolve(host, 'A', how),
+    resolver.resolve(host, 'AAAA', how),
   ])
   const v4 = a.kind === 'answer' ? a.records : []
   const v6 = aaaa.kind === 'answer' ? aaaa.records : []

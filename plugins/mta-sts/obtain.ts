@@ -18,7 +18,7 @@ import type { KnownPolicy, StsProblem } from './types'
 export interface ObtainTools {
   readonly store: Store
   /** Fetches a policy within its own deadline. */
-  readonly fetch: (domain: string, signal: AbortSignal) => Promise<FetchOutcome>
+  readonly fetch: FetchPolicy
   /** Milliseconds since the epoch. */
   readonly clock: () => number
   readonly log: Logger
@@ -51,6 +51,13 @@ const LONGEST_LOOK = 500
 const MOST_FAILURES = 524_288
 /** Milliseconds for which a failure found in the store may be repeated without another look. */
 const RECALL = 30_000
+
+/** @param inBackground No mail waits for it. */
+export type FetchPolicy = (
+  domain: string,
+  signal: AbortSignal,
+  inBackground: boolean,
+) => Promise<FetchOutcome>
 
 export interface Obtain {
   /** The policy of a domain that is stored and holds now. */
@@ -106,8 +113,9 @@ export function createObtain(tools: ObtainTools): Obtain {
     domain: string,
     id: string,
     signal = tools.signal,
+    inBackground = false,
   ): Promise<Obtained> => {
-    const outcome = await tools.fetch(domain, signal)
+    const outcome = await tools.fetch(domain, signal, inBackground)
     if (!outcome.ok) {
       if (signal.aborted) return { ok: false, problem: outcome.problem, retryAfterMs: 0 }
       return fail(domain, id, outcome.problem)
@@ -169,7 +177,7 @@ export function createObtain(tools: ObtainTools): Obtain {
         if (known !== undefined && known.fetchedAt > after) return undefined
         // Between the caller's look and the lease another worker may have tried and failed.
         if (after !== Infinity && (await failure(domain, id)) !== undefined) return undefined
-        return fetchAndSave(domain, id, signal)
+        return fetchAndSave(domain, id, signal, after !== Infinity)
       }),
   }
 }

@@ -17,7 +17,7 @@ import { createLookOnce } from './cold'
 import { fetchFailed, held, policyIn, txtFailed, withoutRecord } from './conclude'
 import type { Held } from './conclude'
 import { askTxtRecord, type TxtVerdict } from './discover'
-import type { FetchOutcome } from './fetch'
+import type { FetchPolicy } from './obtain'
 import { readProblem, toKnown } from './known'
 import { createLeases } from './leases'
 import { tellMissed } from './missed'
@@ -32,7 +32,9 @@ export interface StsPoliciesOptions {
   readonly resolver: Resolver
   readonly store: Store
   /** Fetches within settings.fetchTimeoutMs: fetchPolicy of fetch.ts, with its settings filled in. */
-  readonly fetch: (domain: string, signal: AbortSignal) => Promise<FetchOutcome>
+  readonly fetch: FetchPolicy
+  /** Milliseconds, in all, in which lookups stood in line: no time limit counts them; default: none. */
+  readonly stoodInLineMs?: () => number
   /** Milliseconds since the epoch. */
   readonly clock: () => number
   /** From 0 to below 1: spreads the refreshes. */
@@ -41,6 +43,10 @@ export interface StsPoliciesOptions {
   readonly settings: {
     readonly fetchTimeoutMs: number
     readonly refreshIntervalMs: number
+    /** For the TXT lookup that mail waits for; default: as long as the resolver takes. */
+    readonly txtTimeoutMs?: number
+    /** How long a TXT lookup that failed slowly is not tried again; default 5 minutes. */
+    readonly unknownForMs?: number
     /** How long a worker that died in a fetch can hold the others up; default 10 s. */
     readonly leaseMs?: number
   }
@@ -95,6 +101,11 @@ const MARK_EVERY = 7
 const LEASE = 10_000
 /** Milliseconds for which a policy that some worker has just fetched needs no look at the TXT record by another one. */
 const JUST_FETCHED = 30_000
+/**
+ * Milliseconds for which mail waits no more for a TXT record that did not come: without a cached policy it goes on, or waits
+ * for its next attempt, as `txt_failure` says; with one that policy holds.
+ */
+const UNKNOWN_FOR = 300_000
 /** `_mta-sts.` and the policy host must still be names. */
 const MAX_DOMAIN = 253 - '_mta-sts.'.length
 
@@ -107,8 +118,10 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   // Every lookup and fetch under way listens to it: many of them are no leak, and no warning to the operator.
   setMaxListeners(0, stopping.signal)
   const changes = listenTo(store, (domain) => warm.stale(domain))
-  const askTxt = (domain: string, fresh = false, signal = stopping.signal) =>
-    askTxtRecord(resolver, domain, signal, fresh)
+  const { stoodInLineMs = () => 0 } = options
+  const question = { resolver, stoodInLineMs, clock, signal: stopping.signal, background: false }
+  const askTxt = (domain: string, fresh = false) =>
+    askTxtRecord({ ...question, domain, fresh, timeoutMs: settings.txtTimeoutMs })
   const leaseMs = settings.leaseMs ?? LEASE
   const leases = createLeases(store, leaseMs)
   const obtain = createObtain({
@@ -132,7 +145,10 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
   const refresh = createRefresh({
     ...options,
     obtain,
-    askTxt: (domain, signal) => askTxt(domain, false, signal),
+    askTxt: (domain, signal) => {
+      const ahead = { fresh: false, background: true, timeoutMs: undefined }
+      return askTxtRecord({ ...question, ...ahead, domain, signal })
+    },
   })
 
   /** Once a day and domain: what is in use is refreshed. */
@@ -212,7 +228,12 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     flight: () => Flight | undefined,
   ): Promise<StsLookup> => {
     const known = policyIn(found)
-    if (txt.kind === 'failed') return txtFailed(found, txt.detail)
+    if (txt.kind === 'failed') {
+      const lookup = txtFailed(found, txt.detail)
+      // What the store could not say is asked again at once: mail waits for it.
+      if (lookup.kind === 'store-unread') return lookup
+      return txt.slow ? remember(domain, lookup, settings.unknownForMs ?? UNKNOWN_FOR) : lookup
+    }
     if (txt.kind !== 'record') {
       if (known?.policy.mode === 'none') {
         // Nothing was enforced, and nobody claims a policy any more: there is nothing left to keep.

@@ -38,8 +38,8 @@ export interface StsTap {
   policies(sts: PeekingPolicies): PeekingPolicies
   /** How policies are fetched, counted. */
   fetch<T extends Fetched>(
-    fetch: (domain: string, signal: AbortSignal) => Promise<T>,
-  ): (domain: string, signal: AbortSignal) => Promise<T>
+    fetch: (domain: string, signal: AbortSignal, inBackground?: boolean) => Promise<T>,
+  ): (domain: string, signal: AbortSignal, inBackground?: boolean) => Promise<T>
 }
 
 /**
@@ -90,10 +90,10 @@ export function createStsTap(metrics: Metrics, now: () => number): StsTap {
         },
       }
     },
-    fetch: (fetch) => async (domain, signal) => {
+    fetch: (fetch) => async (domain, signal, inBackground) => {
       const cause = waiting.has(domain) ? 'delivery' : 'refresh'
       const began = now()
-      const outcome = await fetch(domain, signal)
+      const outcome = await fetch(domain, signal, inBackground)
       const result = outcome.ok ? 'ok' : outcome.problem.reason
       metrics.policyFetched(cause, result, (now() - began) / 1000)
       return outcome

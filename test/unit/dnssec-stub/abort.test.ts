@@ -3,6 +3,7 @@ import { readConfig } from '../../../plugins/config'
 import { createPlanner } from '../../../plugins/delivery/planner'
 import { onAbort } from '../../../plugins/dnssec-stub/abort'
 import { cached } from '../../../plugins/dnssec-stub/cache'
+import { limits } from '../../../plugins/dnssec-stub/gate'
 import { resolverOver } from '../../../plugins/dnssec-stub/lookup'
 import { beforeAbort } from '../../../plugins/mta-sts/changes'
 import { validating } from '../../support/facts'
@@ -41,7 +42,7 @@ describe('one signal that many lookups hear', () => {
         const { signal } = new AbortController()
         const resolver = resolverOver(
           () => Promise.resolve({ kind: 'nodata', security: 'secure', ttl: 1, aliases: [] }),
-          { deadlineMs: 1000, concurrency: 1 },
+          { deadlineMs: 1000, limits: limits(1, { abreast: 1, asideMs: 1000, background: 1 }) },
         )
         return many((n) => resolver.resolve(`mx${n}.test`, 'A', { signal }))
       },

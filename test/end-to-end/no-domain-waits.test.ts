@@ -1,0 +1,115 @@
+/**
+ * No domain pays for another with its time: hundreds of domains whose name servers never answer are looked up beside a healthy
+ * one, and that one is delivered to as by plain Haraka.
+ */
+import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { type Haraka, Lab } from '../support/lab'
+import { assertCheckSaysTheSame } from '../support/lab/beside'
+import { makeDomain, nextAddress } from '../support/lab/world'
+
+const DEAD = 300
+/** Recipients of one message. */
+const OF_ONE = 50
+/** Milliseconds that the plugin may take longer than plain Haraka, on a busy machine. */
+const LONGER = 1000
+/** Milliseconds after which a question counts as lost: dns.timeout. */
+const TXT_TIME = 5000
+
+describe('end to end: no domain waits for another', function () {
+  this.timeout(180_000)
+  let lab: Lab
+  let plain: Haraka
+  let haraka: Haraka
+  const servers: ReturnType<typeof createSocket>[] = []
+
+  before(async () => {
+    lab = await Lab.start()
+    // Each has a server of its own that hears and never answers.
+    const silent = Array.from({ length: DEAD }, () => nextAddress())
+    for (const address of silent) {
+      const server = createSocket('udp4')
+      server.bind(53, address)
+      await once(server, 'listening')
+      servers.push(server)
+    }
+    const lines = silent.map((address, n) => [`n${n} NS ns.n${n}`, `ns.n${n} A ${address}`])
+    await lab.zones({ 'dead.test': { security: 'signed', records: lines.flat() } })
+    plain = await lab.haraka({ port: 2526 })
+    haraka = await lab.haraka({ plugins: ['tls-policy'] })
+  })
+  after(async () => {
+    for (const server of servers) server.close()
+    await lab.stop()
+  })
+
+  async function sendToTheDead(relay: Haraka): Promise<void> {
+    for (let n = 0; n < DEAD; n += OF_ONE) {
+      const to = Array.from({ length: OF_ONE }, (_, k) => `u@n${n + k}.dead.test`)
+      await relay.send({ from: 'sender@sender.test', to })
+    }
+  }
+
+  it(`XC-13 ${DEAD} dead domains under way, and a fresh one: decided as soon as by plain Haraka`, async () => {
+    const times: number[] = []
+    for (const [name, relay] of [
+      ['first.test', plain],
+      ['second.test', haraka],
+    ] as const) {
+      const fresh = await makeDomain(lab, name, { hosts: [{ tlsa: [[3, 1, 1]] }] })
+      await sendToTheDead(relay)
+      const began = Date.now()
+      const outcome = await relay.deliverApart(fresh.recipient, { timeout: 60_000 })
+      times.push(Date.now() - began)
+      assert.equal(outcome.kind, 'delivered', JSON.stringify(outcome))
+    }
+    await haraka.waitForLine('the verdict', /domain=second\.test .*verdict=verified/)
+    const [byPlain = 0, withPlugin = 0] = times
+    assert.ok(withPlugin < byPlain + LONGER, `${withPlugin} ms, plain Haraka ${byPlain} ms`)
+  })
+
+  it('A dead domain itself waits, and says of which lookup', async () => {
+    const outcome = await haraka.outcome('u@n0.dead.test', { timeout: 60_000 })
+    assert.ok(outcome.kind === 'deferred')
+    assert.equal(outcome.dsn.status, '4.4.3')
+  })
+
+  it('the command says what the deliveries did', async () => {
+    const only = ['second.test', 'n0.dead.test']
+    assert.equal(await assertCheckSaysTheSame(haraka, { only }), 2)
+  })
+})
+
+describe('end to end: servers that drop the question for _mta-sts', function () {
+  this.timeout(120_000)
+  let lab: Lab
+  let haraka: Haraka
+
+  before(async () => {
+    lab = await Lab.start()
+    haraka = await lab.haraka({ plugins: ['tls-policy'] })
+  })
+  after(() => lab.stop())
+
+  it('A domain without policy whose servers drop the TXT question: one message waits, and no later one', async () => {
+    const domain = await makeDomain(lab, 'drop.test', {
+      security: 'unsigned',
+      records: ['_mta-sts NS ns-silent.test.'],
+      hosts: [{}],
+    })
+    const took = async () => {
+      const began = Date.now()
+      const outcome = await haraka.deliverApart(domain.recipient, { timeout: 30_000 })
+      assert.equal(outcome.kind, 'delivered', JSON.stringify(outcome))
+      return Date.now() - began
+    }
+    let waited = 0
+    for (let n = 0; n < 5; n += 1) if ((await took()) >= TXT_TIME) waited++
+    assert.ok(waited <= 1, `${waited} of 5 waited`)
+  })
+
+  it('the command says what the delivery did', async () => {
+    assert.equal(await assertCheckSaysTheSame(haraka), 1)
+  })
+})
