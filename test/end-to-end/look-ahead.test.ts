@@ -109,7 +109,11 @@ describe('end to end: looking ahead', function () {
     const routing = await lab.haraka({
       port: 2527,
       plugins: ['lab-meddler', 'tls-policy'],
-      config: { 'outbound.ini': 'disabled=true', 'meddler.json': '{}' },
+      config: {
+        'outbound.ini': 'disabled=true',
+        'meddler.json': '{}',
+        'tls-policy.ini': `[mta_sts]\nca_file=${lab.caFile}\nfetch_private=true\n`,
+      },
     })
     await routing.send({ from: 'sender@sender.test', to: [recipient] })
     assert.deepEqual(await asked('routed.test'), [])
