@@ -17,7 +17,7 @@ import type { Health, ManagedResolver } from './dnssec-stub'
 import { fetchPolicy } from './mta-sts/fetch'
 import { rememberTrust } from './mta-sts/https-get'
 import { createStsPolicies } from './mta-sts/policies'
-import type { ManagedStsPolicies } from './mta-sts/policies'
+import type { ManagedStsPolicies, StsPoliciesOptions } from './mta-sts/policies'
 import { NO_METRICS } from './observe/metrics'
 import type { Metrics } from './observe/metrics'
 import { createCensus } from './observe/metrics-census'
@@ -49,6 +49,8 @@ export interface WiringOptions {
   readonly tlsSwitchedOff: () => boolean
   /** Told of the resolver's first self-test and of each change. */
   readonly onHealth: (health: Health, before: Health | undefined) => void
+  /** Told of each published policy that cannot be had; left out: a warning in the log. */
+  readonly missed?: StsPoliciesOptions['missed']
   /** Default: nothing is counted. */
   readonly metrics?: Metrics
 }
@@ -101,6 +103,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     random: Math.random,
     log,
     stoodInLineMs: resolver.stoodInLineMs,
+    ...(options.missed === undefined ? {} : { missed: options.missed }),
     settings: {
       get txtTimeoutMs() {
         return config().dns.timeoutSeconds * 1000 + SECOND_TRY

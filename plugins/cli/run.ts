@@ -130,8 +130,9 @@ function wireFor(settings: Settings, log: Logger): Promise<Wiring> {
     ca: () => ca,
     self: selfOf(settings),
     tlsSwitchedOff: () => !outbound.enableTls,
-    // The report says how the resolver is.
+    // The report says how the resolver is, and which policy cannot be had.
     onHealth: () => undefined,
+    missed: () => undefined,
   })
 }
 

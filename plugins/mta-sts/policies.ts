@@ -25,7 +25,7 @@ import { createObtain, type Obtained } from './obtain'
 import { wordsOf } from './one-line'
 import { eachPolicy } from './each'
 import { createRefresh, REFRESH_FAILED } from './refresh'
-import type { KnownPolicy, StsLookup, StsLookupOptions, StsPolicies } from './types'
+import type { KnownPolicy, StsLookup, StsLookupOptions, StsPolicies, StsProblem } from './types'
 import { createWarm } from './warm'
 
 export interface StsPoliciesOptions {
@@ -40,6 +40,8 @@ export interface StsPoliciesOptions {
   /** From 0 to below 1: spreads the refreshes. */
   readonly random: () => number
   readonly log: Logger
+  /** Told of each published policy that cannot be had; left out: a warning, once a day and domain. */
+  readonly missed?: (domain: string, problem: StsProblem) => void
   readonly settings: {
     readonly fetchTimeoutMs: number
     readonly refreshIntervalMs: number
@@ -134,7 +136,7 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     signal: stopping.signal,
     changed: changes.wait,
   })
-  const missed = tellMissed(options)
+  const missed = options.missed ?? tellMissed(options)
   const lookOnce = createLookOnce({
     leases,
     stored: obtain.stored,
