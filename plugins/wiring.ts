@@ -16,6 +16,7 @@ import { createResolver } from './dnssec-stub'
 import type { Health, ManagedResolver } from './dnssec-stub'
 import { fetchPolicy } from './mta-sts/fetch'
 import { rememberTrust } from './mta-sts/https-get'
+import { isInUse } from './mta-sts/in-use'
 import { createStsPolicies } from './mta-sts/policies'
 import type { ManagedStsPolicies, StsPoliciesOptions } from './mta-sts/policies'
 import { NO_METRICS } from './observe/metrics'
@@ -152,7 +153,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     storeTroubles: () => store.troubles().map(({ kind }) => kind),
     policies: createCensus({
       each: () => sts.each(),
-      isInUse: (domain) => isInUse(store, domain),
+      isInUse: (domain) => isInUse(store, domain, Date.now()),
       clock: Date.now,
       common: commonCount(store),
     }),
@@ -174,18 +175,9 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
   }
 }
 
-/** Days without mail after which a domain counts as given up: as long as its policy is refreshed. */
-const UNUSED = 180
-const DAY = 86_400_000
 const MINUTE = 60_000
 /** Milliseconds for the answer to the second datagram, where the first one was lost. */
 const SECOND_TRY = 1000
-
-/** Where the store cannot say, it may well be. */
-async function isInUse(store: Store, domain: string): Promise<boolean> {
-  const last = await store.lastUsed(domain)
-  return !last.ok || last.value === undefined || Date.now() / DAY - last.value <= UNUSED
-}
 
 /** No mail goes to a domain of this name (RFC 2606), so its notes are free. */
 const NOBODY = 'census.invalid'

@@ -3,7 +3,8 @@
  * here, its workers notice at once.
  */
 import type { KnownPolicy, StsLookup } from '../mta-sts/types'
-import type { ManagedStsPolicies } from '../mta-sts/policies'
+import type { ManagedStsPolicies, PolicyUpkeep } from '../mta-sts/policies'
+import type { ReasonCode } from '../observe/reasons'
 import type { Command } from './arguments'
 import { reportPolicy } from './report'
 import type { ReportedPolicy } from './report'
@@ -13,6 +14,12 @@ export interface PolicyEntry extends ReportedPolicy {
   readonly domain: string
   /** The policy's lines, as served. */
   readonly lines: readonly string[]
+  /** Why the last refresh failed; null where it did not. */
+  readonly refreshProblem: { readonly reason: ReasonCode; readonly detail: string } | null
+  /** The last day on which mail went there, about; null where the store has no mark. */
+  readonly lastUsed: string | null
+  /** Half a year without mail: not refreshed any more. */
+  readonly givenUp: boolean
 }
 
 export interface PoliciesReport {
@@ -24,29 +31,41 @@ export interface PoliciesReport {
   readonly exitCode: number
 }
 
+/** Policies whose upkeep is read at the same time. */
+const AT_ONCE = 50
+const DAY = 86_400_000
+
 type PoliciesCommand = Extract<Command, { kind: 'list' | 'show' | 'refresh' | 'purge' }>
 
 export async function policies(
   command: PoliciesCommand,
-  sts: Pick<ManagedStsPolicies, 'list' | 'show' | 'refresh' | 'purge'>,
+  sts: Pick<ManagedStsPolicies, 'list' | 'show' | 'upkeep' | 'refresh' | 'purge'>,
   refreshSeconds: number,
 ): Promise<PoliciesReport> {
-  const entry = (lookup: Pick<Extract<StsLookup, { kind: 'policy' }>, 'known' | 'source'>) => ({
+  const entry = async (
+    lookup: Pick<Extract<StsLookup, { kind: 'policy' }>, 'known' | 'source'>,
+  ): Promise<PolicyEntry> => ({
     domain: lookup.known.domain,
     ...reportPolicy(lookup, refreshSeconds),
     lines: lookup.known.policy.lines.map((line) => printable(line)),
+    ...reportUpkeep(await sts.upkeep(lookup.known.domain)),
   })
-  const cached = (known: Parameters<typeof entry>[0]['known']) => entry({ known, source: 'cache' })
+  const cached = (known: KnownPolicy) => entry({ known, source: 'cache' })
   switch (command.kind) {
     case 'list': {
       const known = [...(await sts.list())].sort((a, b) => (a.domain < b.domain ? -1 : 1))
-      return report('policies list', known.map(cached), null)
+      const entries: PolicyEntry[] = []
+      // A few at a time: there may be millions.
+      for (let first = 0; first < known.length; first += AT_ONCE) {
+        entries.push(...(await Promise.all(known.slice(first, first + AT_ONCE).map(cached))))
+      }
+      return report('policies list', entries, null)
     }
     case 'show': {
       const known = await read(sts, command.domain)
       if (typeof known === 'string') return report('policies show', [], known)
       return known
-        ? report('policies show', [cached(known)], null)
+        ? report('policies show', [await cached(known)], null)
         : report('policies show', [], `no policy of ${printable(command.domain)} is kept`)
     }
     case 'refresh': {
@@ -55,7 +74,7 @@ export async function policies(
       const none = `${printable(command.domain)} publishes no policy`
       return report(
         'policies refresh',
-        lookup.kind === 'policy' ? [entry(lookup)] : [],
+        lookup.kind === 'policy' ? [await entry(lookup)] : [],
         problem ? `${problem.reason}: ${problem.detail}` : lookup.kind === 'policy' ? null : none,
       )
     }
@@ -66,10 +85,22 @@ export async function policies(
       const problem = known ? 'the store did not forget it' : 'no policy is kept'
       return report(
         'policies purge',
-        known ? [cached(known)] : [],
+        known ? [await cached(known)] : [],
         known && purged ? null : `${printable(command.domain)}: ${problem}`,
       )
     }
+  }
+}
+
+function reportUpkeep({
+  problem,
+  lastUsed,
+  givenUp,
+}: PolicyUpkeep): Pick<PolicyEntry, 'refreshProblem' | 'lastUsed' | 'givenUp'> {
+  return {
+    refreshProblem: problem ? { reason: problem.reason, detail: printable(problem.detail) } : null,
+    lastUsed: lastUsed === undefined ? null : new Date(lastUsed * DAY).toISOString().slice(0, 10),
+    givenUp,
   }
 }
 
@@ -109,14 +140,25 @@ export function policiesText(
 
 function listText(entries: readonly PolicyEntry[], now: number): readonly string[] {
   if (entries.length === 0) return ['No policy is kept.']
-  const cells = entries.map(({ domain, mode, expiresAt, id }) => {
-    return [mode.padEnd(9), fromNow(Date.parse(expiresAt), now).padEnd(14), domain, id] as const
-  })
   return [
     'mode     expires       domain (id)',
-    ...cells.flatMap(([mode, expires, domain, id]) =>
-      wrap(`${mode}${expires}`, `${domain} (${id})`),
-    ),
+    ...entries.flatMap((entry) => {
+      const expires = fromNow(Date.parse(entry.expiresAt), now).padEnd(14)
+      return [
+        ...wrap(`${entry.mode.padEnd(9)}${expires}`, `${entry.domain} (${entry.id})`),
+        ...troublesOf(entry).flatMap((trouble) => wrap(' '.repeat(23), trouble)),
+      ]
+    }),
+  ]
+}
+
+/** What an operator should know of a policy that still holds. */
+function troublesOf({ refreshProblem, lastUsed, givenUp }: PolicyEntry): readonly string[] {
+  return [
+    ...(refreshProblem
+      ? [`the last refresh failed: ${refreshProblem.reason}, ${refreshProblem.detail}`]
+      : []),
+    ...(givenUp && lastUsed !== null ? [`no mail since ${lastUsed}: not refreshed any more`] : []),
   ]
 }
 
@@ -127,6 +169,8 @@ function entryText(entry: PolicyEntry, now: number): readonly string[] {
     `  fetched  ${when(entry.fetchedAt)}`,
     `  expires  ${when(entry.expiresAt)}`,
     ...(entry.nextRefresh === null ? [] : [`  refresh  ${when(entry.nextRefresh)}`]),
+    ...(entry.lastUsed === null ? [] : [`  used     ${entry.lastUsed}`]),
+    ...troublesOf(entry).flatMap((trouble) => wrap('  trouble  ', trouble)),
     '',
     ...entry.lines.flatMap((line) => wrap('  ', line)),
   ]

@@ -18,6 +18,7 @@ import { fetchFailed, held, policyIn, txtFailed, withoutRecord } from './conclud
 import type { Held } from './conclude'
 import { askTxtRecord, type TxtVerdict } from './discover'
 import type { FetchPolicy } from './obtain'
+import { isGivenUp } from './in-use'
 import { readProblem, toKnown } from './known'
 import { createLeases } from './leases'
 import { tellMissed } from './missed'
@@ -77,12 +78,23 @@ export interface ManagedStsPolicies extends StsPolicies {
    * Rejects where the store cannot be read and this worker knows of none.
    */
   show(domain: string): Promise<KnownPolicy | undefined>
+  /** How a kept policy is looked after, as far as the store says. */
+  upkeep(domain: string): Promise<PolicyUpkeep>
   /** Looks at the TXT record and fetches, whatever is cached; a failure leaves the cached policy. */
   refresh(domain: string): Promise<StsLookup>
   /** Forgets a policy, for all workers. @returns whether the store did */
   purge(domain: string): Promise<boolean>
   /** Ends waiting, fetching and refreshing; the store stays open, it is its owner's. */
   close(): Promise<void>
+}
+
+export interface PolicyUpkeep {
+  /** Why the last refresh failed, within a day of it. */
+  readonly problem?: StsProblem
+  /** The last day on which mail went there, about: days since the epoch. */
+  readonly lastUsed?: number
+  /** No mail for so long that the policy is refreshed no more. */
+  readonly givenUp: boolean
 }
 
 interface Flight {
@@ -351,6 +363,18 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
       const found = await load(name)
       if (found.kind === 'unread') throw new Error(`the store cannot be read: ${found.detail}`)
       return policyIn(found)
+    },
+    async upkeep(domain) {
+      const [failed, used] = await Promise.all([
+        store.getNote(domain, REFRESH_FAILED),
+        store.lastUsed(domain),
+      ])
+      const lastUsed = used.ok ? used.value : undefined
+      return {
+        ...(failed.ok && failed.value !== undefined ? { problem: readProblem(failed.value) } : {}),
+        ...(lastUsed === undefined ? {} : { lastUsed }),
+        givenUp: isGivenUp(lastUsed, clock()),
+      }
     },
     async refresh(domain) {
       const name = policyDomain(domain)

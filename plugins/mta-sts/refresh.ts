@@ -10,6 +10,7 @@ import { setMaxListeners } from 'node:events'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { wordsOf } from './one-line'
 import type { Logger, Store } from '../store/types'
+import { isGivenUp } from './in-use'
 import { toKnown, writeProblem } from './known'
 import { BACK_OFF, type Obtain } from './obtain'
 import type { TxtVerdict } from './discover'
@@ -43,8 +44,6 @@ const REFRESH_WARNED = 'refresh-warned'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
-/** Days without mail after which a domain is refreshed no more. */
-const UNUSED = 180
 /** Milliseconds until a domain without mail is looked at again: it may be in use by then. */
 const UNUSED_PAUSE = 6 * HOUR
 /** Fetches at the same time: policy hosts that hang must not keep the others from their turn. */
@@ -112,7 +111,7 @@ export function createRefresh(tools: RefreshTools): Refresh {
     if (!last.ok) return true
     // Without a mark (Redis evicts what it likes) the half year begins now.
     if (last.value === undefined) await store.markUsed(domain, today)
-    return last.value === undefined || today - last.value <= UNUSED
+    return !isGivenUp(last.value, clock())
   }
 
   const fail = async (known: KnownPolicy, problem: StsProblem): Promise<void> => {

@@ -122,7 +122,9 @@ describe('end to end: Haraka drops its privileges', function () {
       const doctor = await runCommand(haraka.folder, 'doctor')
       assert.equal(doctor.code, 1)
       assert.ok(
-        doctor.stdout.replaceAll(/\s+/g, ' ').includes(`install -d -m 750 -o mail -g mail ${folder}`),
+        doctor.stdout
+          .replaceAll(/\s+/g, ' ')
+          .includes(`install -d -m 750 -o mail -g mail ${folder}`),
       )
       await haraka.stop()
     }
