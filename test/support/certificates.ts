@@ -87,8 +87,8 @@ export interface CertificateRequest {
   readonly extensions?: readonly TestExtension[]
   /** Subject and authority key identifiers; default true. */
   readonly keyIdentifiers?: boolean
-  /** 3, or 1 for a certificate without extensions. */
-  readonly version?: 1 | 3
+  /** 3, or 1 for a certificate without extensions; any other number is written into one that is as of version 3. */
+  readonly version?: number
   readonly serial?: bigint
   readonly digest?: 'sha1' | 'sha256' | 'sha384' | 'sha512'
   /** RSA signatures as RSASSA-PSS; over SHA-1 with the default parameters, which are none. */
@@ -298,7 +298,7 @@ export function makeCertificate(request: CertificateRequest = {}): TestCertifica
   const { algorithm } = signer
   const version = request.version ?? 3
   const tbs = sequence(
-    ...(version === 3 ? [tagged(0, true, integer(2))] : []),
+    ...(version === 1 ? [] : [tagged(0, true, integer(version - 1))]),
     integer(request.serial ?? BigInt(`0x01${randomBytes(8).toString('hex')}`)),
     algorithm,
     request.issuer?.subjectDer ?? subjectDer,
@@ -308,7 +308,7 @@ export function makeCertificate(request: CertificateRequest = {}): TestCertifica
     ),
     subjectDer,
     publicKeyInfo(key),
-    ...(version === 3 ? optionalExtensions(extensionsOf(request, key, issuerKey)) : []),
+    ...(version === 1 ? [] : optionalExtensions(extensionsOf(request, key, issuerKey))),
   )
   const der = sequence(tbs, algorithm, bitString(signer.sign(tbs)))
   return {

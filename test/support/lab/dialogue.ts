@@ -14,6 +14,8 @@ export interface DialogueSettings {
   readonly extensions: readonly string[]
   readonly securedExtensions: readonly string[]
   readonly banner: readonly string[]
+  /** Of what is said before TLS. */
+  readonly wording: (said: string) => string
   readonly unknownRecipients: readonly string[]
   readonly socket: Socket
   readonly fault: () => Fault
@@ -47,7 +49,8 @@ export class Dialogue {
   }
 
   #reply(...lines: readonly string[]): void {
-    this.#socket.write(lines.map((line) => line + CRLF).join(''))
+    const said = lines.map((line) => line + CRLF).join('')
+    this.#socket.write(this.#secured ? said : this.settings.wording(said))
   }
 
   /** To be called once, when the connection is there. */
@@ -173,7 +176,7 @@ export class Dialogue {
       this.#reply('502 5.5.1 no STARTTLS here')
       return
     }
-    const ready = `220 2.0.0 go ahead${CRLF}`
+    const ready = this.settings.wording(`220 2.0.0 go ahead${CRLF}`)
     const faults: Misdeeds = {
       'starttls-454': () => {
         this.#reply('454 4.7.0 TLS is not available for now')

@@ -15,9 +15,11 @@ export type PolicyAnswer =
   | string
   | {
       readonly status?: number
-      readonly headers?: Readonly<Record<string, string>>
+      readonly headers?: Readonly<Record<string, string | readonly string[]>>
       readonly body?: string | Buffer
     }
+  /** These octets in place of an HTTP response, and the end of the connection: of TLS (close_notify), or of TCP alone. */
+  | { readonly octets: string; readonly ends: 'TLS' | 'TCP' }
   /** Never answers; closes without an answer; sends a byte a second; never stops sending. */
   | { readonly fault: 'hang' | 'drop' | 'drip' | 'endless' }
 
@@ -104,13 +106,27 @@ export class PolicyHost {
       response.writeHead(404).end()
     else if (typeof answer === 'string') send(response, { body: answer })
     else if ('fault' in answer) misbehave(response, answer.fault)
+    else if ('octets' in answer) sendOctets(response, answer)
     else send(response, answer)
   }
 }
 
-function send(response: ServerResponse, answer: Exclude<PolicyAnswer, string | { fault: string }>) {
-  response.writeHead(answer.status ?? 200, { 'content-type': 'text/plain', ...answer.headers })
-  response.end(answer.body ?? '')
+function send(
+  response: ServerResponse,
+  { status = 200, headers, body = '' }: Exclude<PolicyAnswer, string | Octets | { fault: string }>,
+): void {
+  response.statusCode = status
+  response.setHeader('content-type', 'text/plain')
+  for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value)
+  response.end(body)
+}
+
+type Octets = Extract<PolicyAnswer, { readonly octets: string }>
+
+function sendOctets({ socket }: ServerResponse, { octets, ends }: Octets): void {
+  if (ends === 'TLS') socket?.end(octets)
+  // Behind what was written goes the end of TCP; nothing says that TLS ends.
+  else socket?.write(octets, () => socket.destroy())
 }
 
 function misbehave(response: ServerResponse, fault: 'hang' | 'drop' | 'drip' | 'endless'): void {

@@ -40,8 +40,12 @@ export interface ReceiverSettings {
   readonly securedExtensions?: readonly string[]
   /** Asks clients for a certificate, and takes any or none. */
   readonly requestCert?: boolean
+  /** Demands one: without it there is no session (RFC 8446 §4.4.2.4). */
+  readonly demandCert?: boolean
   /** Lines of the greeting before its last. */
   readonly banner?: readonly string[]
+  /** Puts what it says before TLS into other words, as a server would that does not quite speak SMTP; default: as it is. */
+  readonly wording?: (said: string) => string
   /** Addresses that it answers 550. */
   readonly unknownRecipients?: readonly string[]
 }
@@ -166,6 +170,7 @@ export class Receiver {
       extensions,
       securedExtensions: this.settings.securedExtensions ?? extensions,
       banner: this.settings.banner ?? [],
+      wording: this.settings.wording ?? ((said) => said),
       unknownRecipients: this.settings.unknownRecipients ?? [],
       socket,
       fault: () => this.fault,
@@ -227,10 +232,11 @@ export class Receiver {
     const shape = this.fault === 'tls11-only' ? old : this.settings.tls
     const contextFor = (presented: Presented) =>
       createSecureContext({ ...pemOf(presented), ...shape })
-    const named = this.settings.certificates ?? {}
+    const { certificates: named = {}, demandCert = false } = this.settings
     return {
-      requestCert: this.settings.requestCert ?? false,
-      rejectUnauthorized: false,
+      requestCert: (this.settings.requestCert ?? false) || demandCert,
+      // Of a bare TLSSocket it means: one must be shown. Nobody judges it.
+      rejectUnauthorized: demandCert,
       secureContext: contextFor(certificate),
       SNICallback: (servername, done) => {
         const presented = named[servername.toLowerCase()]
