@@ -134,6 +134,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     self,
     config,
     tlsSwitchedOff: options.tlsSwitchedOff,
+    isCrowded: resolver.isCrowded,
     stoodInLineMs: resolver.stoodInLineMs,
     selfTest: resolver,
     now: () => new Date(),

@@ -7,10 +7,12 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { benchBurn } from './bench/burn'
 import { benchCold } from './bench/cold'
+import { benchDead } from './bench/dead'
 import { benchDecision } from './bench/decision'
 import { benchDelivery } from './bench/delivery'
 import { benchHerd } from './bench/herd'
 import { benchMemory } from './bench/memory'
+import { benchQueue } from './bench/queue'
 import { asTable, describeMachine, type Row } from './bench/report'
 import { benchStart } from './bench/start'
 import { startWorld, type World } from './bench/world'
@@ -26,6 +28,8 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   decision: benchDecision,
   cold: benchCold,
   herd: benchHerd,
+  dead: benchDead,
+  queue: benchQueue,
   memory: benchMemory,
   start: benchStart,
   burn: benchBurn,

@@ -18,6 +18,8 @@ export const MOST_ADDRESSES = 50
 export interface Sources {
   readonly resolver: Resolver
   readonly sts: StsPolicies
+  /** Whether so many lookups are under way that none may be in vain; default: never. */
+  readonly isCrowded?: () => boolean
 }
 
 export interface Questions {
@@ -49,6 +51,9 @@ interface Candidate {
   readonly askTlsa: boolean
 }
 
+type NotAsked = Extract<Facts['sts'], { readonly kind: 'not-asked' }>
+const NOT_ASKED: NotAsked = { kind: 'not-asked' }
+
 /** @param nextHop A recipient's domain, lower case A-labels. */
 export async function gatherForDomain(
   nextHop: string,
@@ -57,8 +62,9 @@ export async function gatherForDomain(
 ): Promise<Facts> {
   const { askSts, recheck } = questions
   const askStsUntil = (signal: AbortSignal) => sources.sts.lookup(nextHop, { signal, recheck })
-  const stsLookup = askSts ? askStsUntil(questions.stsSignal()) : ({ kind: 'not-asked' } as const)
-  const outcome = await sources.resolver.resolve(nextHop, 'MX', { signal: questions.dnsSignal() })
+  const mxLookup = sources.resolver.resolve(nextHop, 'MX', { signal: questions.dnsSignal() })
+  const stsLookup = askSts ? stsBesideMx(mxLookup, sources, questions, askStsUntil) : NOT_ASKED
+  const outcome = await mxLookup
   const mx = readMx(outcome)
   const hosts = await Promise.all(
     candidates(nextHop, mx, questions).map((candidate) => hostFacts(candidate, sources, questions)),
@@ -110,10 +116,25 @@ function readMx(outcome: Outcome<'MX'>): MxFacts {
   }
 }
 
+/**
+ * Begins at once. In a crowd only behind MX records that could be had: resolvers take a bounded number of questions at a time, and
+ * a domain whose name servers are dead would hold two of those places for as long as they try, where plain Haraka has it hold one.
+ */
+async function stsBesideMx(
+  mxLookup: Promise<Outcome<'MX'>>,
+  { isCrowded = () => false }: Sources,
+  { stsSignal }: Questions,
+  ask: (signal: AbortSignal) => Promise<StsLookup>,
+): Promise<Facts['sts']> {
+  const signal = stsSignal()
+  if (isCrowded() && readMx(await mxLookup).kind === 'failed') return NOT_ASKED
+  return ask(signal)
+}
+
 /** What MTA-STS says counts where there are hosts, and where anybody may have forged that there are none. */
 async function stsBeside(
   mx: MxFacts,
-  lookup: Promise<StsLookup> | { readonly kind: 'not-asked' },
+  lookup: Promise<Facts['sts']> | NotAsked,
   ask: (signal: AbortSignal) => Promise<StsLookup>,
   questions: Questions,
 ): Promise<Facts['sts']> {

@@ -12,7 +12,7 @@ import { monitor, systemTimers, type SelfTestNames, type Timers } from './self-t
 import { parseServer, serverText, withTrust, type TrustAd } from './servers'
 import { steady } from './steady'
 import { lineClock } from './time-limit'
-import type { Failure, Health } from './types'
+import type { Failure, Health, Resolver } from './types'
 
 export interface ResolverOptions extends BackendOptions {
   /** `ip`, `ip:port` or `[ip6]:port`; empty: the system's, with the options that stand beside them. */
@@ -64,6 +64,8 @@ export interface ManagedResolver {
   readonly stoodInLineMs: () => number
   /** Whether such lookups stand in line now. */
   readonly isInLine: () => boolean
+  /** Whether so many of them are under way that none may be in vain: resolvers take a bounded number of questions at a time. */
+  readonly isCrowded: () => boolean
   /** One line: backend, servers, whose AD bit is believed. */
   describe(): string
   /** Which backend is asked; undefined until the first is chosen. */
@@ -74,6 +76,9 @@ export interface ManagedResolver {
 
 /** Between two self-tests for the sake of lookups. */
 const PAUSE_MS = 1000
+
+/** Lookups under way that are a crowd: few of the 1,024 questions that Unbound takes at a time where nobody set more. */
+const CROWD = 32
 
 /** Twice what a thousand dead domains hold at a time; each takes some kilobytes. */
 const MOST_UNDER_WAY = 4096
@@ -93,15 +98,24 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
   let closed = false
   let settings = settingsFrom(options, system?.current(), { now, clock, onTurn: forgetInsecure })
   let choice = choose(options, settings)
-  const steadied = steady(
-    { resolve: (name, type, how) => choice.resolve(name, type, how) },
-    {
-      era: () => era,
-      beforeAsking: () => lookAtServers(),
-      onTrouble: () => testForLookups(true),
-      onAnswer,
+  let underWay = 0
+  const counted: Resolver = {
+    async resolve(name, type, how) {
+      const isAwaited = how?.background !== true
+      if (isAwaited) underWay++
+      try {
+        return await choice.resolve(name, type, how)
+      } finally {
+        if (isAwaited) underWay--
+      }
     },
-  )
+  }
+  const steadied = steady(counted, {
+    era: () => era,
+    beforeAsking: () => lookAtServers(),
+    onTrouble: () => testForLookups(true),
+    onAnswer,
+  })
   const cache = cached(steadied, { now, maxOctets: options.cacheOctets ?? 2_097_152 })
   const watch = monitor(test, {
     timers,
@@ -180,6 +194,7 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
     backend: () => choice.current()?.name,
     stoodInLineMs: clock.stoodMs,
     isInLine: clock.isThere,
+    isCrowded: () => underWay >= CROWD,
     describe() {
       const backend = choice.current()?.name
       const auto = options.backend === 'auto' ? ' (auto)' : ''

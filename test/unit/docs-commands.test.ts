@@ -104,7 +104,7 @@ describe('commands in the docs', () => {
   })
 
   it('resolver.md: Unbound takes its configuration', () => {
-    const [text = '', ...more] = blocks('resolver.md', 'conf unbound-checkconf')
+    const [text = '', room = '', ...more] = blocks('resolver.md', 'conf unbound-checkconf')
     assert.deepEqual(more, [])
     const key = '/var/lib/unbound/root.key'
     assert.ok(text.includes(key))
@@ -112,7 +112,8 @@ describe('commands in the docs', () => {
     writeFileSync(anchor, `${ROOT_KEY}\n`)
     const file = join(folder, 'unbound.conf')
     // Debian's package makes the key at its first start; and the checker knows no other user than the system's.
-    writeFileSync(file, `${text.replaceAll(key, anchor)}    chroot: ""\n    username: ""\n`)
+    const both = `${text.replaceAll(key, anchor)}${room}`
+    writeFileSync(file, `${both}    chroot: ""\n    username: ""\n`)
     assert.match(run('unbound-checkconf', [file]), /no errors/)
   })
 

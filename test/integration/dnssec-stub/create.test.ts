@@ -48,6 +48,22 @@ describe('createResolver', () => {
     )
   })
 
+  it('says when its lookups are a crowd, those that no mail waits for left aside', async () => {
+    const server = await serve(undefined)
+    const managed = create([server.spec], { timeoutMs: 2000 })
+    const ask = (from: number, background: boolean) =>
+      Array.from({ length: 31 }, (_, n) =>
+        managed.resolver.resolve(`n${from + n}.test`, 'MX', { background }),
+      )
+    const all = [...ask(0, false), ...ask(31, true)]
+    assert.equal(managed.isCrowded(), false)
+    all.push(managed.resolver.resolve('one-more.test', 'MX'))
+    assert.equal(managed.isCrowded(), true)
+    managed.close()
+    await Promise.all(all)
+    assert.equal(managed.isCrowded(), false)
+  })
+
   it('answers come from the cache while they hold', async () => {
     const server = await serve(validating)
     const { resolver } = create([server.spec])

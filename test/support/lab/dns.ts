@@ -125,6 +125,10 @@ export class Validator {
         '  local-zone: "test." nodefault',
         '  target-fetch-policy: "0 0 0 0 0"',
         '  qname-minimisation: no',
+        // As docs/resolver.md advises: by default a client may wait for 1,000 answers, each try of a question counted.
+        '  num-queries-per-thread: 4096',
+        '  outgoing-range: 8192',
+        '  wait-limit: 0',
         // Two deliveries are compared: both shall find addresses in the same order.
         '  rrset-roundrobin: no',
         `  root-hints: ${hints}`,
@@ -165,6 +169,7 @@ export class Validator {
     return [...this.#earlier, ...queriesIn(this.#daemon?.log.entries ?? [])]
   }
 
+  lines() { return this.#daemon?.log.entries ?? [] }
   /** Leaves queries unanswered until `resume`. */
   pause(): void {
     this.#daemon?.signal('SIGSTOP')

@@ -464,6 +464,56 @@ describe('gather: MTA-STS beside MX', () => {
   })
 })
 
+describe('gather: in a crowd of lookups', () => {
+  const asked: string[] = []
+  const sts: StsPolicies = {
+    lookup(domain) {
+      asked.push(domain)
+      return Promise.resolve({ kind: 'none' })
+    },
+  }
+  const crowd = { sts, isCrowded: () => true }
+  beforeEach(() => void asked.splice(0))
+
+  for (const [what, MX, times] of [
+    ['XC-13 MX records that cannot be had: MTA-STS is not asked for', failed('timeout'), 0],
+    ['MX records: MTA-STS is asked for behind them', secure(mx(10, 'mx1.rcpt.test')), 1],
+    ['no MX records, but addresses: the same', nodata(), 1],
+    ['a denial that anybody may have forged: the same', nxdomain('insecure'), 1],
+  ] as const) {
+    it(what, async () => {
+      const { facts } = await gather({ ...twoHosts, 'rcpt.test': { MX } }, {}, crowd)
+      assert.ok(asked.length >= times && (times > 0 || asked.length === 0), asked.join(' '))
+      assert.equal(facts.sts.kind, times === 0 ? 'not-asked' : 'none')
+    })
+  }
+
+  it('what counts is the crowd at the beginning: else MTA-STS is asked for beside MX', async () => {
+    const end = AbortSignal.timeout(20)
+    const zone = { 'rcpt.test': { MX: hang } }
+    await gather(zone, { dnsSignal: () => end }, { ...crowd, isCrowded: () => false })
+    assert.deepEqual(asked, ['rcpt.test'])
+  })
+
+  it('says the same as without a crowd, whatever the zone', async () => {
+    const enforced = policy('enforce')
+    const lookup = () => Promise.resolve(enforced)
+    for (const MX of [
+      secure(mx(10, 'mx1.rcpt.test')),
+      insecure(mx(0, '')),
+      nodata('insecure'),
+      nxdomain(),
+      nxdomain('insecure'),
+      failed('bogus'),
+    ]) {
+      const zone = { ...twoHosts, 'rcpt.test': { MX } }
+      const beside = await gather(zone, {}, { sts: { lookup } })
+      const behind = await gather(zone, {}, { ...crowd, sts: { lookup } })
+      assert.deepEqual(behind.facts, beside.facts)
+    }
+  })
+})
+
 describe('gather: an operator’s route', () => {
   const relay: Zone = {
     'relay.isp.test': { ...address(), MX: secure(mx(10, 'elsewhere.test')) },
