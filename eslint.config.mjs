@@ -48,7 +48,7 @@ const PURE = [
   'bounded/{map,octets}.ts',
   'delivery/{decide,judge,packed,this-server,types}.ts',
   'dane/{tlsa,verify,types}.ts',
-  'dnssec-stub/{line,reply,types}.ts',
+  'dnssec-stub/{line,reply,room,rrsets,tcp-reply,types}.ts',
   'haraka/{dial,operator-tls,roads,unaided}.ts',
   'mta-sts/{record,policy,match,known,address,conclude,types}.ts',
   'observe/{reasons,log-line}.ts',

@@ -10,7 +10,7 @@ import type { TrustedServer } from './servers'
 import type { Failure, FailureCause, Health, RecordType } from './types'
 import type { LineClock } from './time-limit'
 import { udpSockets } from './udp-sockets'
-import { upstream, type UpstreamOptions } from './upstream'
+import { roomForReplies, upstream, type UpstreamOptions } from './upstream'
 import type { Question } from './wire'
 
 export interface AdOptions extends UpstreamOptions {
@@ -56,9 +56,9 @@ export function serversAsked(servers: readonly TrustedServer[]): readonly Truste
 /** Makes the resolver; it opens no socket before the first lookup. */
 export function adResolver(options: AdOptions): AdResolver {
   const { attempts = ATTEMPTS, rotate = false } = options
-  const sockets = udpSockets()
+  const [sockets, room] = [udpSockets(), roomForReplies()]
   const upstreams = serversAsked(options.servers).map((server) =>
-    upstream(server, { ...options, sockets }),
+    upstream(server, { ...options, sockets, room }),
   )
   let firstChoice = 0
 

@@ -4,7 +4,9 @@
  * Datagrams that do not carry the id are not replies and are ignored; a reply that does but makes no sense is malformed.
  */
 import { connect } from 'node:net'
+import type { Room } from './room'
 import type { Server } from './servers'
+import { LENGTH_PREFIX, tcpReplies } from './tcp-reply'
 import type { UdpSockets } from './udp-sockets'
 import {
   answersQuestion,
@@ -24,8 +26,8 @@ export type Exchanged =
       readonly why: string
     }
 
-/** Before each message over TCP stands its length (RFC 1035 §4.2.2). */
-const LENGTH_PREFIX = 2
+/** Octets that are read from a connection at a time, into the same block: Node's own would be 64 KiB, a new one for each. */
+const CHUNK = 8192
 
 /** For one transport, with the truncated reply still to be told apart. */
 type Transported = Exchanged | { readonly kind: 'truncated' }
@@ -41,6 +43,8 @@ export interface ExchangeOptions {
   /** Ask over TCP at once. */
   readonly tcpOnly?: boolean
   readonly sockets: UdpSockets
+  /** For replies over TCP that are being received. */
+  readonly room: Room
 }
 
 /** Asks over UDP, and over TCP where that was not enough. */
@@ -60,6 +64,7 @@ export async function exchange(
 interface Conversation {
   readonly server: Server
   readonly query: Buffer
+  readonly room: Room
   /** Takes a reply's octets. */
   readonly received: (octets: Buffer) => void
   readonly failed: (error: Error) => void
@@ -71,7 +76,7 @@ type Transport = (conversation: Conversation) => () => void
 function transport(
   server: Server,
   question: Question,
-  { timeoutMs, signal, randomId, dialect = 'edns' }: ExchangeOptions,
+  { timeoutMs, signal, randomId, dialect = 'edns', room }: ExchangeOptions,
   start: Transport,
 ): Promise<Transported> {
   const id = randomId()
@@ -99,6 +104,7 @@ function transport(
       stop = start({
         server,
         query: encodeQuery(id, question, dialect),
+        room,
         received: (octets) => {
           const outcome = judge(octets, id, question, dialect)
           if (outcome !== undefined) settle(outcome)
@@ -142,11 +148,22 @@ const askOverUdp =
   ({ server, query, received, failed }) =>
     sockets.ask(server, query, { received, failed })
 
-const askOverTcp: Transport = ({ server, query, received, failed }) => {
-  const socket = connect({ host: server.address, port: server.port })
-  let chunks: Buffer[] = []
-  let size = 0
-  let wanted = LENGTH_PREFIX
+const askOverTcp: Transport = ({ server, query, room, received, failed }) => {
+  const buffer = Buffer.allocUnsafeSlow(CHUNK)
+  const callback = (length: number): boolean => {
+    replies.push(buffer.subarray(0, length))
+    return true
+  }
+  const socket = connect({
+    host: server.address,
+    port: server.port,
+    onread: { buffer, callback },
+  })
+  const replies = tcpReplies(
+    room,
+    { pause: () => socket.pause(), resume: () => socket.resume() },
+    received,
+  )
   socket.on('error', failed)
   socket.on('close', () => failed(new Error('closed the connection without a reply')))
   socket.on('connect', () => {
@@ -154,24 +171,8 @@ const askOverTcp: Transport = ({ server, query, received, failed }) => {
     prefix.writeUInt16BE(query.length)
     socket.write(Buffer.concat([prefix, query]))
   })
-  socket.on('data', (chunk: Buffer) => {
-    chunks.push(chunk)
-    size += chunk.length
-    while (size >= wanted) {
-      const octets = Buffer.concat(chunks, size)
-      const end = LENGTH_PREFIX + octets.readUInt16BE(0)
-      if (size < end) {
-        chunks = [octets]
-        wanted = end
-        return
-      }
-      received(octets.subarray(LENGTH_PREFIX, end))
-      chunks = [octets.subarray(end)]
-      size -= end
-      wanted = LENGTH_PREFIX
-    }
-  })
   return () => {
+    replies.end()
     socket.destroy()
   }
 }

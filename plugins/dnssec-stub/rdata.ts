@@ -2,7 +2,7 @@
  * The RDATA of the types that this resolver is asked for, and of SOA (whose MINIMUM tells how long a denial holds,
  * RFC 2308 §5). Each field must fill its RDATA to the last octet. What is kept is copied out of the message.
  */
-import { Malformed, readName } from './octets'
+import { Malformed, readName, skipName } from './octets'
 import type { MxRecord, RecordType, TlsaData } from './types'
 
 /** IANA's numbers. */
@@ -54,7 +54,7 @@ export function readData(
         },
       }
     case TYPE_CODES.TXT:
-      return { type: 'TXT', data: characterStrings(octets.subarray(start, end)) }
+      return { type: 'TXT', data: characterStrings(octets, start, end) }
     case TYPE_CODES.TLSA:
       return { type: 'TLSA', data: tlsa(octets.subarray(start, end)) }
     case TYPE_CODES.SOA:
@@ -64,24 +64,53 @@ export function readData(
   }
 }
 
+/**
+ * The same for a record that is only to be checked: makes nothing of it.
+ * @throws Malformed
+ */
+export function checkData(octets: Buffer, code: number, start: number, end: number): void {
+  switch (code) {
+    case TYPE_CODES.A:
+      return exactly(end - start, 4, 'A')
+    case TYPE_CODES.AAAA:
+      return exactly(end - start, 16, 'AAAA')
+    case TYPE_CODES.CNAME:
+      return exactly(skipName(octets, start), end, 'CNAME')
+    case TYPE_CODES.MX:
+      return exactly(skipName(octets, start + 2), end, 'MX')
+    case TYPE_CODES.TXT:
+      eachString(octets, start, end, () => undefined)
+      return
+    case TYPE_CODES.SOA:
+      soaMinimum(octets, start, end)
+  }
+}
+
 function nameToEnd(octets: Buffer, start: number, end: number, type: string): string {
   const { name, next } = readName(octets, start)
   exactly(next, end, type)
   return name
 }
 
-function characterStrings(rdata: Buffer): Buffer {
+function characterStrings(octets: Buffer, start: number, end: number): Buffer {
   const strings: Buffer[] = []
-  let at = 0
-  do {
-    const length = rdata[at]
-    if (length === undefined || at + 1 + length > rdata.length) {
-      throw new Malformed('TXT string longer than its record')
-    }
-    strings.push(rdata.subarray(at + 1, at + 1 + length))
-    at += 1 + length
-  } while (at < rdata.length)
+  eachString(octets, start, end, (from, to) => strings.push(octets.subarray(from, to)))
   return Buffer.concat(strings)
+}
+
+function eachString(
+  octets: Buffer,
+  start: number,
+  end: number,
+  take: (from: number, to: number) => unknown,
+): void {
+  let at = start
+  do {
+    const to = at < end ? at + 1 + octets.readUInt8(at) : Number.POSITIVE_INFINITY
+    if (to > end) throw new Malformed('TXT string longer than its record')
+    take(at + 1, to)
+    at = to
+  } while (at < end)
 }
 
 function tlsa(rdata: Buffer): TlsaData {
@@ -99,8 +128,7 @@ function tlsa(rdata: Buffer): TlsaData {
 }
 
 function soaMinimum(octets: Buffer, start: number, end: number): number {
-  const { next: afterPrimary } = readName(octets, start)
-  const { next } = readName(octets, afterPrimary)
+  const next = skipName(octets, skipName(octets, start))
   exactly(end - next, 20, 'SOA')
   return octets.readUInt32BE(next + 16)
 }

@@ -4,17 +4,13 @@
  * who sent the reply.
  */
 import { isWithin } from './names'
-import type { Message, Question, ResourceRecord } from './wire'
-import type { FailureCause, MxRecord, RecordData, RecordType } from './types'
+import { TYPE_CODES } from './rdata'
+import { MOST_RECORDS, type Crowded } from './rrsets'
+import type { FailureCause, RecordData, RecordType } from './types'
+import { ttlOf, type Message, type Question, type ResourceRecord } from './wire'
 
 /** RFC 7672 §2.1.3 leaves the limit to the implementation; mail servers take 10 to 16. */
 export const MAX_ALIASES = 16
-
-/**
- * Records of one RRset that are looked at; Postfix's DNS client has the same limit. An owner of a zone can put thousands of
- * them into one reply, and each costs some hundred octets of memory.
- */
-export const MOST_RECORDS = 100
 
 const RCODE = { noError: 0, serverFailure: 2, nameError: 3, refused: 5 } as const
 
@@ -60,14 +56,16 @@ export function interpret<T extends RecordType>(
   let ttl = Number.POSITIVE_INFINITY
   for (;;) {
     const records = ofType(message.answers, name, question.type)
-    if (records.length > 0) {
+    const crowd = crowdAt(message, name, question.type)
+    if (records.length > 0 || crowd !== undefined) {
       if (rcode === RCODE.nameError) return malformed('NXDOMAIN with an answer')
-      ttl = Math.min(ttl, ...records.map((record) => record.ttl))
-      const all = records.map((record) => record.data)
-      const kept = all.length > MOST_RECORDS ? bestOf(all, question.type) : all
-      if (kept === undefined) return tooMany(question.type, all.length)
-      return { kind: 'answer', records: kept, ttl, aliases }
+      if (crowd !== undefined && records.length === 0) return tooMany(question.type, crowd)
+      const ofLeftOut = crowd === undefined ? ttl : ttlOf(crowd.ttl)
+      ttl = Math.min(ttl, ofLeftOut, ...records.map((record) => record.ttl))
+      return { kind: 'answer', records: records.map(({ data }) => data), ttl, aliases }
     }
+    const aliasCrowd = crowdAt(message, name, 'CNAME')
+    if (aliasCrowd !== undefined) return tooMany('CNAME', aliasCrowd)
     const [alias, ...others] = ofType(message.answers, name, 'CNAME')
     if (alias === undefined) break
     if (others.some((other) => other.data !== alias.data))
@@ -115,37 +113,14 @@ function rcodeName(rcode: number): string {
   return RCODE_NAMES[rcode] ?? `RCODE ${rcode}`
 }
 
-/**
- * What is left of an RRset that is too large. Of hosts and addresses those that would be tried first are enough to deliver by.
- * Of TLSA and TXT records any of those left out might be the one that counts: the strongest digest, the only usable one, the one
- * of MTA-STS. Without them an RRset says less than its owner published, so that there it is a failure (undefined).
- */
-function bestOf<T extends RecordType>(
-  records: readonly RecordData[T][],
-  type: T,
-): readonly RecordData[T][] | undefined {
-  switch (type) {
-    case 'A':
-    case 'AAAA':
-      return records.slice(0, MOST_RECORDS)
-    case 'MX':
-      return [...(records as readonly MxRecord[])]
-        .sort(inOrderOfTrial)
-        .slice(0, MOST_RECORDS) as RecordData[T][]
-    case 'TLSA':
-    case 'TXT':
-    case 'CNAME':
-      return undefined
-  }
+function crowdAt(message: Message, name: string, type: RecordType): Crowded | undefined {
+  return message.crowded.find((rrset) => rrset.code === TYPE_CODES[type] && rrset.name === name)
 }
 
-/** By preference; those that name no host (RFC 7505) last, for they must not push out one that does. */
-function inOrderOfTrial(one: MxRecord, other: MxRecord): number {
-  const namesNone = ({ exchange }: MxRecord) => Number(exchange === '')
-  return namesNone(one) - namesNone(other) || one.preference - other.preference
-}
-
-function tooMany(type: RecordType, count: number): Finding<never> & { kind: 'failed' } {
+function tooMany(
+  type: RecordType,
+  { count }: Crowded,
+): { kind: 'failed'; cause: 'too-large'; why: string } {
   const why = `${count} ${type} records, more than ${MOST_RECORDS}`
   return { kind: 'failed', cause: 'too-large', why }
 }

@@ -7,6 +7,7 @@ import { exchange, type Exchanged } from './exchange'
 import { limits } from './gate'
 import { failure, failureWith, resolverOver, type Step } from './lookup'
 import { interpret } from './reply'
+import { room, type Room } from './room'
 import { selfTest, type SelfTestNames } from './self-test'
 import { serverText, type TrustedServer } from './servers'
 import { turns } from './turns'
@@ -22,10 +23,19 @@ export interface UpstreamOptions {
   readonly tcpOnly?: boolean
   /** Shared with other servers' questions; default: its own. */
   readonly sockets?: UdpSockets
+  /** For replies over TCP that are being received; as `sockets`. */
+  readonly room?: Room
   /** Default: the root alone. */
   readonly names?: SelfTestNames
   /** Told as soon as a test finds it blind that validated before, or the other way round. */
   readonly onTurn?: () => void
+}
+
+/** Octets of replies over TCP that are being received at a time: 64 of the largest, which come in milliseconds. */
+const RECEIVED_AT_ONCE = 64 * 65_536
+
+export function roomForReplies(): Room {
+  return room(RECEIVED_AT_ONCE)
 }
 
 export interface Upstream {
@@ -51,7 +61,7 @@ const TEST_TIMEOUT_MS = 2500
 
 export function upstream(server: TrustedServer, options: UpstreamOptions): Upstream {
   const { randomId, tcpOnly = false, names = { signedName: '.' }, onTurn } = options
-  const { sockets = udpSockets() } = options
+  const { sockets = udpSockets(), room: forReplies = roomForReplies() } = options
   const testTimeoutMs = Math.min(options.timeoutMs, TEST_TIMEOUT_MS)
   let dialect: Dialect = 'edns'
   let lastAnswered: Question | undefined
@@ -63,7 +73,7 @@ export function upstream(server: TrustedServer, options: UpstreamOptions): Upstr
     signal: AbortSignal,
     { by, timeoutMs }: { readonly by: Dialect; readonly timeoutMs: number },
   ): Promise<Step<T>> => {
-    const how = { timeoutMs, signal, randomId, sockets, dialect: by, tcpOnly }
+    const how = { timeoutMs, signal, randomId, sockets, room: forReplies, dialect: by, tcpOnly }
     return judge(server, await exchange(server, question, how), question)
   }
 

@@ -6,8 +6,9 @@
  */
 import { encode, AUTHENTIC_DATA, RECURSION_DESIRED, DNSSEC_OK, type Answer } from 'dns-packet'
 import { printable, wireName } from './names'
-import { HEADER_LENGTH, Malformed, need, readName } from './octets'
+import { HEADER_LENGTH, Malformed, nameReader, need } from './octets'
 import { readData, TYPE_CODES, type KnownData } from './rdata'
+import { sift, type Crowded, type RawRecord } from './rrsets'
 import type { RecordType } from './types'
 
 /** RFC 9715: what passes unfragmented everywhere; larger replies come over TCP. */
@@ -48,8 +49,10 @@ export interface Message {
   readonly questions: readonly { name: string; code: number; class: number }[]
   /** Extended rcode (RFC 6891 §6.1.3). */
   readonly rcode: number
-  /** Class IN only; other classes are no answer to anything asked here. */
+  /** Class IN only; other classes are no answer to anything asked here. Of larger RRsets not all. */
   readonly answers: readonly ResourceRecord[]
+  /** RRsets of the answers that are larger: of hosts and addresses the best are among the answers, of other types none. */
+  readonly crowded: readonly Crowded[]
   readonly authorities: readonly ResourceRecord[]
   /** RFC 8914, in the order in which they came. */
   readonly extendedErrors: readonly ExtendedError[]
@@ -141,30 +144,29 @@ export function answersQuestion(message: Message, question: Question): boolean {
 function readMessage(octets: Buffer): Message {
   const head = decodeHead(octets)
   if (head === undefined) throw new Malformed('shorter than a header')
+  const nameAt = nameReader(octets)
   let at = HEADER_LENGTH
 
   const questions: Message['questions'][number][] = []
   for (let left = octets.readUInt16BE(4); left > 0; left--) {
-    const { name, next } = readName(octets, at)
+    const { name, next } = nameAt(at)
     need(octets, next, 4)
     questions.push({ name, code: octets.readUInt16BE(next), class: octets.readUInt16BE(next + 2) })
     at = next + 4
   }
 
-  const section = (count: number): RawRecord[] => {
+  const section = (count: number, isWanted: (record: RawRecord) => boolean): RawRecord[] => {
     const records: RawRecord[] = []
     for (let left = count; left > 0; left--) {
-      const record = readRecord(octets, at)
-      records.push(record)
+      const record = readRecord(octets, nameAt(at))
+      if (isWanted(record)) records.push(record)
       at = record.end
     }
     return records
   }
-  const answers = section(octets.readUInt16BE(6))
-  const authorities = section(octets.readUInt16BE(8))
-  const additionals = section(octets.readUInt16BE(10))
-
-  const opts = additionals.filter((record) => record.code === TYPE_OPT)
+  const { kept, crowded } = sift(octets, section(octets.readUInt16BE(6), isClassIn))
+  const authorities = section(octets.readUInt16BE(8), isClassIn)
+  const opts = section(octets.readUInt16BE(10), (record) => record.code === TYPE_OPT)
   const [opt] = opts
   if (opts.length > 1) throw new Malformed('more than one OPT record')
   if (opt !== undefined && opt.name !== '') throw new Malformed('OPT record below the root')
@@ -173,29 +175,22 @@ function readMessage(octets: Buffer): Message {
     head,
     questions,
     rcode: head.rcode | (opt === undefined ? 0 : (opt.ttl >>> 24) << 4),
-    answers: answers.filter(isClassIn).map((record) => understood(octets, record)),
-    authorities: authorities.filter(isClassIn).map((record) => understood(octets, record)),
+    answers: kept.map((record) => understood(octets, record)),
+    crowded,
+    authorities: authorities.map((record) => understood(octets, record)),
     extendedErrors: opt === undefined ? [] : readExtendedErrors(octets, opt),
     leftOver: octets.length - at,
   }
-}
-
-interface RawRecord {
-  readonly name: string
-  readonly code: number
-  readonly class: number
-  /** As on the wire, unsigned. */
-  readonly ttl: number
-  readonly start: number
-  readonly end: number
 }
 
 function isClassIn(record: RawRecord): boolean {
   return record.class === CLASS_IN
 }
 
-function readRecord(octets: Buffer, from: number): RawRecord {
-  const { name, next } = readName(octets, from)
+function readRecord(
+  octets: Buffer,
+  { name, next }: { readonly name: string; readonly next: number },
+): RawRecord {
   need(octets, next, 10)
   const start = next + 10
   const length = octets.readUInt16BE(next + 8)
@@ -212,11 +207,15 @@ function readRecord(octets: Buffer, from: number): RawRecord {
 
 function understood(octets: Buffer, { name, code, ttl, start, end }: RawRecord): ResourceRecord {
   const data = readData(octets, code, start, end)
-  // RFC 2181 §8: a TTL with the top bit set is none.
-  const owner = { name, ttl: ttl > 0x7fffffff ? 0 : ttl }
+  const owner = { name, ttl: ttlOf(ttl) }
   return data === undefined
     ? { ...owner, type: 'other', code, rdata: octets.subarray(start, end) }
     : { ...owner, ...data }
+}
+
+/** RFC 2181 §8: a TTL with the top bit set is none. */
+export function ttlOf(onTheWire: number): number {
+  return onTheWire > 0x7fffffff ? 0 : onTheWire
 }
 
 function readExtendedErrors(octets: Buffer, opt: RawRecord): ExtendedError[] {

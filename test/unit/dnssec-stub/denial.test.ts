@@ -37,6 +37,7 @@ const reply = (...authorities: ResourceRecord[]): Message => ({
   questions: [],
   rcode: 3,
   answers: [],
+    crowded: [],
   authorities,
   extendedErrors: [],
   leftOver: 0,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Answer } from 'dns-packet'
-import { interpret, MOST_RECORDS, type Finding } from '../../../plugins/dnssec-stub/reply'
+import { interpret, type Finding } from '../../../plugins/dnssec-stub/reply'
+import { MOST_RECORDS } from '../../../plugins/dnssec-stub/rrsets'
 import type { RecordType } from '../../../plugins/dnssec-stub/types'
 import { decodeMessage } from '../../../plugins/dnssec-stub/wire'
 import { encodeReply, soa, type Reply } from '../../support/dns-server'
