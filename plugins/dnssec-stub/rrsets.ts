@@ -83,7 +83,8 @@ function inShort(rrset: readonly RawRecord[]): readonly Crowded[] {
  * of MTA-STS. Without them an RRset says less than its owner published, so that nothing is left of it.
  */
 function bestOf(octets: Buffer, rrset: readonly RawRecord[]): readonly RawRecord[] {
-  switch (rrset[0]?.code) {
+  const code = rrset[0]?.code ?? 0
+  switch (code) {
     case TYPE_CODES.TLSA:
     case TYPE_CODES.TXT:
     case TYPE_CODES.CNAME:

@@ -16,9 +16,9 @@ export interface Stream {
 
 export interface TcpReplies {
   /** @param chunk may be used for other things afterwards */
-  push(chunk: Buffer): void
+  readonly push: (chunk: Buffer) => void
   /** Gives back all room; to be called once. */
-  end(): void
+  readonly end: () => void
 }
 
 export function tcpReplies(

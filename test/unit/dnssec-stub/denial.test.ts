@@ -37,7 +37,7 @@ const reply = (...authorities: ResourceRecord[]): Message => ({
   questions: [],
   rcode: 3,
   answers: [],
-    crowded: [],
+  crowded: [],
   authorities,
   extendedErrors: [],
   leftOver: 0,
