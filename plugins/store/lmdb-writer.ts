@@ -7,9 +7,19 @@ import { NoRoom } from './lmdb-room'
 
 /** Writes in one transaction. */
 const AT_ONCE = 256
+/** Octets of memory that writes may take while they wait for others, together: some 5,000 ordinary policies. */
+const MOST_WAITING = 8_388_608
+/** Of memory, for one without what it writes: its promise and its closures. */
+const WRITE = 1024
+
+/** Too much waits to be written already. It says nothing of the file. */
+export class Busy extends Error {}
 
 interface Write {
+  /** Of the file. */
   readonly octets: number
+  /** Of memory. */
+  readonly held: number
   /** Never throws. @returns what tells the caller of it, once it is on disk */
   readonly act: () => () => void
   readonly reject: (error: unknown) => void
@@ -19,15 +29,17 @@ export interface Writer {
   /**
    * @param octets that it writes at most
    * @param act its writes must be the synchronous ones
-   * @returns what `act` returned, once it is on disk; rejects with the reason when it could not be written
+   * @param holds octets of memory that it keeps until then
+   * @returns what `act` returned, once it is on disk; rejects with the reason when it could not be written, or with Busy
    */
-  readonly write: <T>(octets: number, act: () => T) => Promise<T>
+  readonly write: <T>(octets: number, act: () => T, holds?: number) => Promise<T>
   /** Takes no more; resolves when nothing is under way any longer. */
   end(): Promise<void>
 }
 
 export function createWriter(file: LmdbFile): Writer {
   const line: Write[] = []
+  let waiting = 0
   let writing: Promise<void> | undefined
   let ended = false
 
@@ -53,14 +65,23 @@ export function createWriter(file: LmdbFile): Writer {
   const writeAll = async (): Promise<void> => {
     // What is wanted in the same turn goes along.
     await Promise.resolve()
-    while (line.length > 0) await writeTogether(line.splice(0, AT_ONCE))
+    while (line.length > 0) {
+      const writes = line.splice(0, AT_ONCE)
+      waiting -= writes.reduce((sum, { held }) => sum + held, 0)
+      await writeTogether(writes)
+    }
     writing = undefined
   }
 
-  const write: Writer['write'] = (octets, act) =>
+  const write: Writer['write'] = (octets, act, holds = 0) =>
     new Promise((resolve, reject) => {
       if (ended) {
         reject(new Error('the store is closed'))
+        return
+      }
+      const held = WRITE + holds
+      if (waiting + held > MOST_WAITING) {
+        reject(new Busy('too many writes wait for the disk'))
         return
       }
       const attempt = (): (() => void) => {
@@ -75,7 +96,8 @@ export function createWriter(file: LmdbFile): Writer {
           }
         }
       }
-      line.push({ octets, act: attempt, reject })
+      line.push({ octets, held, act: attempt, reject })
+      waiting += held
       writing ??= writeAll()
     })
 

@@ -8,11 +8,12 @@
  */
 import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { ofText } from '../bounded/octets'
 import { domainsOf, dueEntries, replan, takeEntries } from './lmdb-agenda'
 import { type LmdbFile, openLmdb } from './lmdb-file'
 import { NoRoom } from './lmdb-room'
 import { createSweep } from './lmdb-sweep'
-import { createWriter } from './lmdb-writer'
+import { Busy, createWriter } from './lmdb-writer'
 import { memoryStore } from './memory'
 import { DONE, failed, inWords, stored, tell, within } from './outcome'
 import {
@@ -54,6 +55,11 @@ const MANY = 2_097_152
 const TRIAL_NOTE = 'doctor.invalid trial'
 /** Octets of a key in LMDB are limited to 1978; a lease name is short. */
 const MAX_LEASE_NAME = 400
+
+type Written<T> = Stored<T> & {
+  /** Too many wait already; the file may be well. */
+  readonly busy?: true
+}
 
 /**
  * @param path the file; its folder must exist
@@ -146,7 +152,7 @@ function storeOn(
       return Promise.resolve(failed(inWords(error)))
     }
   }
-  const write = async <T>(act: () => T, octets = LITTLE): Promise<Stored<T>> => {
+  const write = async <T>(act: () => T, octets = LITTLE, holds = 0): Promise<Written<T>> => {
     const reason = whyUnusable()
     if (reason !== undefined) return failed(reason)
     if (file.readOnly) return failed('the file can only be read')
@@ -159,7 +165,7 @@ function storeOn(
         if (late) throw new Error('nobody waits for it any more')
         return act()
       }
-      const written = await within(DEADLINE, writer.write(octets, inTime))
+      const written = await within(DEADLINE, writer.write(octets, inTime, holds))
       if (now() - unwritable.since >= RECOVERED) {
         troubles.over('file-full', 'the store takes writes again')
       }
@@ -167,6 +173,8 @@ function storeOn(
     } catch (error) {
       late = true
       const why = inWords(error)
+      // Says nothing of the file: the next may be taken.
+      if (error instanceof Busy) return { ...failed(why), busy: true }
       // Where there is no room for much there may be for little. Otherwise the next tries would fail as this one did, each
       // with a line of the library's on stderr.
       const isOnlyLarge = error instanceof NoRoom && octets >= MANY
@@ -178,16 +186,22 @@ function storeOn(
    * A write that must not be lost: when the file does not take it, memory does.
    * @param octets that the file needs for it
    * @param obsolete forgets what memory took earlier, once the file has taken it
+   * @param holds octets of memory until then
    */
   const keep = async (
     act: () => void,
     instead: () => Promise<Stored<void>>,
     octets = LITTLE,
     obsolete: () => void = () => undefined,
+    holds = 0,
   ): Promise<Stored<void>> => {
-    const written = await write(act, octets)
+    const written = await write(act, octets, holds)
     if (written.ok) obsolete()
     if (written.ok || closed) return written
+    if (written.busy === true) {
+      overflowing = true
+      return instead()
+    }
     if (!overflowing || troubles.lasting().length === 0) {
       const text = `the store takes no writes, new policies are kept in memory: ${written.detail}`
       troubles.begin({ kind: 'file-full', text, cure })
@@ -238,6 +252,7 @@ function storeOn(
         () => overflow.setPolicy(record),
         FEW + Buffer.byteLength(line),
         () => void overflow.deletePolicy(record.domain),
+        ofText(line),
       )
       if (outcome.ok) tell(listeners, record.domain)
       return outcome

@@ -8,6 +8,7 @@
  * and validated.
  */
 import { setTimeout as pause } from 'node:timers/promises'
+import { ofText } from '../bounded/octets'
 import { createBreaker, Down } from './breaker'
 import { DONE, failed, inWords, stored, tell, within } from './outcome'
 import { type Commands, connectRedis } from './redis-connect'
@@ -42,6 +43,8 @@ import { holds } from './unread'
 /** Milliseconds for one command, and for the few that may return much. */
 const DEADLINE = 250
 const LIST_DEADLINE = 5_000
+/** Octets of memory for policies on their way to Redis, together: some 4,000 ordinary ones. */
+const MOST_UNDER_WAY = 8_388_608
 /** Milliseconds for which the mark of the last use is kept: the 180 days of the refresh and some. */
 const KEEP_USED = 17_280_000_000
 const PURGED = /^purged ([0-9]{1,15})$/
@@ -179,15 +182,31 @@ export function redisStore(
     const found = await ask((redis) => redis.getRange(key(domain, 'policy'), 0, MAX_RECORD))
     return found.ok ? stored(readRemote(found.value ?? '', domain)) : found
   }
+  /** Octets of memory of policies that were sent and are not answered for. */
+  let underWay = 0
   const setRemote = (record: PolicyRecord): Promise<Stored<unknown>> => {
     const lifetime = Math.min(Math.max(record.expiresAt - now(), 0), MAX_LIFETIME) + GRACE
-    return ask((redis) =>
-      Promise.all([
-        setAndTell(redis, record.domain, encodeRecord(record), lifetime),
+    const text = encodeRecord(record)
+    const octets = ofText(text)
+    if (underWay + octets > MOST_UNDER_WAY) {
+      return Promise.resolve(failed('too many policies are on their way to Redis'))
+    }
+    underWay += octets
+    let set: Promise<unknown> = Promise.resolve()
+    const over = (): void => {
+      underWay -= octets
+    }
+    return ask((redis) => {
+      set = setAndTell(redis, record.domain, text, lifetime)
+      return Promise.all([
+        set,
         redis.zAdd(index, { score: record.fetchedAt, value: record.domain }),
         redis.pExpire(index, MAX_LIFETIME + GRACE),
-      ]),
-    )
+      ])
+    }).finally(() => {
+      // When it is waited for no longer, the connection keeps it still.
+      set.then(over, over)
+    })
   }
   /** Brings Redis and this machine to the same record, and says which it is. */
   const reconcile = (

@@ -105,6 +105,24 @@ describe('store in Redis', () => {
     ])
   })
 
+  it('XC-13 policies on their way to Redis are bounded in octets; those that find no room are kept by this machine', async () => {
+    const { store, log } = machine()
+    await value(store.setPolicy(record()))
+    const large = record().text + 'x'.repeat(50_000)
+    const names = Array.from({ length: 200 }, (_, n) => `d${n}.test`)
+    await Promise.all(
+      names.map((domain) => value(store.setPolicy(record({ domain, text: large })))),
+    )
+    const sent = await admin.keys('tlspolicy:{d*.test}:policy')
+    assert.ok(sent.length > 0 && sent.length * 100_000 <= 8_388_608, `${sent.length}`)
+    assert.equal((await value(store.getPolicy('d199.test')))?.text.length, large.length)
+    await until(async () => {
+      await value(store.setPolicy(record({ domain: 'later.test' })))
+      return (await admin.exists('tlspolicy:{later.test}:policy')) === 1
+    })
+    assert.deepEqual(log.lines, [])
+  })
+
   it('a second machine learns what the first set, and keeps a copy of its own', async () => {
     const one = machine()
     const two = machine()
