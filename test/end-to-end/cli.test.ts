@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path'
 import type { CheckReport } from '../../plugins/cli/report'
 import type { DoctorReport, Finding } from '../../plugins/cli/doctor'
 import type { PoliciesReport } from '../../plugins/cli/policies'
+import { lmdbStore } from '../../plugins/store/lmdb'
 import { makeCertificate } from '../support/certificates'
 import { type Ran, runCommand, runCommandIn } from '../support/cli'
 import { type Haraka, Lab, policyText, type PolicyHost, tlsaLine } from '../support/lab'
@@ -33,6 +34,14 @@ describe('end to end: the command', function () {
   after(() => lab.stop())
 
   const run = (...args: readonly string[]) => runCommand(haraka.folder, ...args)
+
+  /** As a worker does whose daily refresh has failed. */
+  async function leaveNote(domain: string, name: string, text: string): Promise<void> {
+    const log = { info: fail, notice: fail, warn: fail, error: fail }
+    const store = lmdbStore(join(haraka.folder, 'tls-policy/policies.mdb'), { log, now: Date.now })
+    assert.ok((await store.setNote(domain, name, text, 60_000)).ok)
+    await store.close()
+  }
 
   async function withPolicy(name: string, mode: string) {
     policyHost.set(`mta-sts.${name}`, {
@@ -387,6 +396,11 @@ describe('end to end: the command', function () {
       await json(haraka.folder, 'check', 'x.test', '--host', 'mx1.ailing.test'),
       await json(watching, 'check', 'ailing.test', '--connect'),
     ]
+    await leaveNote('documented.test', 'refresh-failed', 'sts-policy-fetch-error HTTP status 404')
+    assert.match(
+      (await run('policies', 'list')).stdout,
+      /the last refresh failed: sts-policy-fetch-error, HTTP status 404/,
+    )
     const list = JSON.parse((await run('policies', 'list', '--json')).stdout) as PoliciesReport
     const doctor = JSON.parse((await run('doctor', '--json')).stdout) as DoctorReport
     const page = await readFile(resolve(__dirname, '../../docs/command.md'), 'utf8')
@@ -395,6 +409,10 @@ describe('end to end: the command', function () {
     assert.deepEqual(fieldsOf(doctor), documented(page, 'doctor'))
   })
 })
+
+function fail(text: string): never {
+  throw new Error(text)
+}
 
 function assertFits(text: string): void {
   for (const line of text.split('\n')) assert.ok(line.length <= 80, line)
