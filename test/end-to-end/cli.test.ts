@@ -399,7 +399,7 @@ describe('end to end: the command', function () {
     await leaveNote('documented.test', 'refresh-failed', 'sts-policy-fetch-error HTTP status 404')
     assert.match(
       (await run('policies', 'list')).stdout,
-      /the last refresh failed: sts-policy-fetch-error, HTTP status 404/,
+      /the last refresh failed: sts-policy-fetch-error, HTTP\s+status 404/,
     )
     const list = JSON.parse((await run('policies', 'list', '--json')).stdout) as PoliciesReport
     const doctor = JSON.parse((await run('doctor', '--json')).stdout) as DoctorReport
