@@ -87,7 +87,7 @@ export class Validator {
   #daemon: Daemon | undefined
   readonly address: string
   #validates: boolean
-  readonly #earlier: Query[] = []
+  #earlier: readonly Query[] = []
 
   /** @param anchor file with the key to trust. */
   constructor(
@@ -169,7 +169,6 @@ export class Validator {
     return [...this.#earlier, ...queriesIn(this.#daemon?.log.entries ?? [])]
   }
 
-  lines() { return this.#daemon?.log.entries ?? [] }
   /** Leaves queries unanswered until `resume`. */
   pause(): void {
     this.#daemon?.signal('SIGSTOP')
@@ -189,7 +188,7 @@ export class Validator {
   async stop(): Promise<void> {
     this.resume()
     await this.#daemon?.stop()
-    this.#earlier.push(...queriesIn(this.#daemon?.log.entries ?? []))
+    this.#earlier = this.queries
     this.#daemon = undefined
   }
 }
