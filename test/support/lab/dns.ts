@@ -125,7 +125,7 @@ export class Validator {
         '  local-zone: "test." nodefault',
         '  target-fetch-policy: "0 0 0 0 0"',
         '  qname-minimisation: no',
-        // As docs/resolver.md advises: by default a client may wait for 1,000 answers, each try of a question counted.
+        // As docs/resolver.md advises: by default a client may wait for 1,000 answers, each try of a question counted, it seems.
         '  num-queries-per-thread: 4096',
         '  outgoing-range: 8192',
         '  wait-limit: 0',
