@@ -97,6 +97,8 @@ export function gate(limits: GateLimits, clock: LineClock, now: () => number): G
     const [eldest] = abreast.values()
     if (front.length + back.length === 0 || eldest === undefined) return
     timer = setTimeout(letIn, Math.max(1, eldest + limits.asideMs - now()))
+    // Whoever stands in line may keep a process alive; the line does not.
+    timer.unref()
   }
 
   const standIn = (
