@@ -100,6 +100,12 @@ const ODDITIES: readonly (readonly [string, Partial<Parts>])[] = [
   ['a key whose algorithm has its length left open', { key: sequence(indefinite(0x30, objectIdentifier('1.2.840.113549.1.1.1'), nul()), RSA_BITS) }],
 ] // prettier-ignore
 
+/** OpenSSL 3.5 (Node 22 and later) reads no certificate with such dates: none comes out of a handshake there. */
+const UNREADABLE: readonly string[] =
+  Number.parseFloat(process.versions.openssl) >= 3.5
+    ? ['dates that are none', 'dates without seconds']
+    : []
+
 describe('x509: the key of a certificate that is odd otherwise', () => {
   it('the plain one is as OpenSSL has it', () => {
     const certificate = new X509Certificate(build({}))
@@ -108,6 +114,12 @@ describe('x509: the key of a certificate that is odd otherwise', () => {
   })
 
   for (const [title, changes] of ODDITIES) {
+    if (UNREADABLE.includes(title)) {
+      it(`${title}: this OpenSSL presents none`, () => {
+        assert.throws(() => new X509Certificate(build(changes)))
+      })
+      continue
+    }
     it(`AUTH-03 ${title}: 3 1 1 fits`, () => {
       // OpenSSL reads it, so that it can be presented.
       const certificate = new X509Certificate(build(changes))
@@ -124,7 +136,8 @@ describe('x509: the key of a certificate that is odd otherwise', () => {
   }
 
   it('where names and dates are judged, such a certificate stays refused', () => {
-    for (const title of ['version 4', 'dates that are none', 'an extension twice']) {
+    const titles = ['version 4', 'dates that are none', 'an extension twice']
+    for (const title of titles.filter((each) => !UNREADABLE.includes(each))) {
       const [, changes] = ODDITIES.find(([name]) => name === title) ?? []
       assert.equal(readProfile(new X509Certificate(build(changes ?? {}))), undefined, title)
     }
