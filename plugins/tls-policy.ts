@@ -19,10 +19,10 @@ import type {
   OutboundTls,
   TlsSocketModule,
 } from './haraka/types'
-import { logLine } from './observe/log-line'
-import { createMetricsService } from './observe/metrics-http'
-import type { HttpApp, MetricsService } from './observe/metrics-http'
-import { tapPlanner } from './observe/metrics-taps'
+import { logLine } from './telemetry/log-line'
+import { createMetricsService } from './telemetry/metrics-http'
+import type { HttpApp, MetricsService } from './telemetry/metrics-http'
+import { tapPlanner } from './telemetry/metrics-taps'
 import { load, readRedisIni, reload } from './load'
 import type { OutboundModule } from './load'
 import { readOwnUser } from './own-user'

@@ -4,11 +4,11 @@
  */
 import type { KnownPolicy, StsLookup } from '../mta-sts/types'
 import type { ManagedStsPolicies, PolicyUpkeep } from '../mta-sts/policies'
-import type { ReasonCode } from '../observe/reasons'
 import type { Command } from './arguments'
 import { reportPolicy } from './report'
 import type { ReportedPolicy } from './report'
 import { fromNow, printable, utc, wrap } from './words'
+import type { ReasonCode } from '../reasons/codes'
 
 export interface PolicyEntry extends ReportedPolicy {
   readonly domain: string

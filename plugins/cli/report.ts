@@ -12,12 +12,12 @@ import type { Health } from '../dnssec-stub'
 import type { Rehearsal, Trial } from '../haraka/rehearsal'
 import { refreshTime } from '../mta-sts/refresh'
 import type { StsLookup } from '../mta-sts/types'
-import { REASONS, sourceOf } from '../observe/reasons'
-import type { ReasonCode } from '../observe/reasons'
+import { REASONS, sourceOf } from '../reasons/catalogue'
 import { readProfile } from '../x509/certificate'
 import { presentedNames } from '../x509/names'
 import type { Lookup } from './lookups'
 import { printable } from './words'
+import type { ReasonCode } from '../reasons/codes'
 
 export const EXIT = {
   verified: 0,

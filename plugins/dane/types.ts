@@ -1,5 +1,6 @@
 /** The shapes of DANE for SMTP (RFC 6698, 7671, 7672) that other rooms see. Pure. */
 import type { Failure } from '../dnssec-stub/types'
+import type { DaneFailureReason } from '../reasons/codes'
 
 /** A usable record: DANE-TA(2) or DANE-EE(3), known selector and matching type, well-formed data (RFC 7672 §3.1). */
 export interface TlsaRecord {
@@ -34,18 +35,6 @@ export type TlsaVerdict =
       readonly why: 'denied' | 'insecure-address' | 'insecure-records' | 'no-address'
     }
   | { readonly kind: 'failed'; readonly name: string; readonly failure: Failure }
-
-/** Why a presented chain does not satisfy the TLSA records; a reason code (docs/reasons.md). */
-export type DaneFailureReason =
-  | 'dane-no-match'
-  | 'dane-ta-not-in-chain'
-  | 'dane-ta-name-mismatch'
-  | 'dane-ta-expired'
-  | 'dane-ta-not-yet-valid'
-  | 'dane-ta-chain-invalid'
-  | 'dane-ta-too-costly'
-  | 'dane-no-certificate'
-  | 'dane-key-too-weak'
 
 export type DaneVerdict =
   | {

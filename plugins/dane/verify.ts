@@ -15,7 +15,8 @@ import type { Effort } from '../x509/effort'
 import { matchDnsId, presentedNames } from '../x509/names'
 import { hasBreakableKey } from '../x509/strength'
 import { presentRecord, readCertificate, readKey } from './tlsa'
-import type { DaneFailureReason, DaneVerdict, TlsaRecord } from './types'
+import type { DaneVerdict, TlsaRecord } from './types'
+import type { DaneFailureReason } from '../reasons/codes'
 
 export interface DaneQuestion {
   /** As presented: leaf first, the others in any order. */

@@ -6,7 +6,8 @@ import type { X509Certificate } from 'node:crypto'
 import { verifyDane } from '../dane/verify'
 import type { Effort } from '../x509/effort'
 import { matchDnsId, presentedNames } from '../x509/names'
-import type { DaneDemand, PkixDemand, Requirement, SessionReason, Verdict } from './types'
+import type { DaneDemand, PkixDemand, Requirement, Verdict } from './types'
+import type { SessionReason } from '../reasons/codes'
 
 export interface SessionEvidence {
   /** As the peer sent it, leaf first. */

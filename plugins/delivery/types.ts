@@ -2,65 +2,10 @@
  * The words of one delivery (DESIGN: facts -> decide -> plan -> verdict). Facts are what lookups said; the plan is what
  * follows from them; nothing here does I/O. A requirement is met or the host is not used: there is no third way. Pure.
  */
-import type { DaneFailureReason, TlsaRecord, TlsaVerdict } from '../dane/types'
+import type { TlsaRecord, TlsaVerdict } from '../dane/types'
 import type { Failure, MxRecord, Security } from '../dnssec-stub/types'
 import type { StsLookup } from '../mta-sts/types'
-
-/** Why a host or a whole attempt is refused before any connection; reason codes (docs/reasons.md). */
-export type PlanReason =
-  | 'resolver-blind'
-  | 'mx-lookup-failed'
-  | 'no-such-domain'
-  | 'null-mx'
-  | 'no-mail-host'
-  | 'bad-domain'
-  | 'mx-loop'
-  | 'no-address'
-  | 'no-remote-address'
-  | 'address-lookup-failed'
-  | 'tlsa-lookup-failed'
-  | 'dane-required'
-  | 'tlsa-unusable'
-  | 'sts-domain-denied'
-  | 'sts-mx-not-listed'
-  | 'sts-txt-lookup-failed'
-  | 'sts-store-unread'
-  | 'tls-switched-off'
-  | 'bad-route'
-  | 'decision-failed'
-
-/** Why a session with a host that must be secured ended before the envelope. */
-export type SessionReason =
-  | DaneFailureReason
-  | 'connect-failed'
-  | 'greeting-refused'
-  | 'starttls-not-offered'
-  | 'starttls-refused'
-  | 'starttls-injection'
-  | 'smtp-malformed-reply'
-  | 'smtp-timeout'
-  | 'smtp-closed'
-  | 'tls-handshake-failed'
-  | 'pkix-untrusted'
-  | 'pkix-expired'
-  | 'pkix-not-yet-valid'
-  | 'pkix-name-mismatch'
-  | 'pkix-no-certificate'
-  | 'tls-lost'
-
-/** Why a host is used, and what its session then was. */
-export type SuccessReason =
-  | 'dane-ee-matched'
-  | 'dane-ta-matched'
-  | 'sts-matched'
-  | 'dane-and-sts-matched'
-  | 'operator-matched'
-  | 'tls-unauthenticated'
-  | 'operator-encrypt'
-  | 'no-policy'
-  | 'sts-testing'
-  | 'sts-none'
-  | 'not-covered'
+import type { PlanReason, SessionReason, SuccessReason } from '../reasons/codes'
 
 export interface HostFacts {
   /** The name as in the MX record (or the route, or the domain itself): lower case, A-labels; may be an IP literal. */

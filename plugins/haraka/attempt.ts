@@ -4,10 +4,10 @@
  */
 import { demandsTls } from '../delivery/types'
 import type { Plan, PlannedHost, PlanOutcome, PolicyKind, Requirement } from '../delivery/types'
-import { plainWords, REASONS, sourceOf, statusCode } from '../observe/reasons'
-import type { ReasonCode } from '../observe/reasons'
+import { plainWords, REASONS, sourceOf, statusCode } from '../reasons/catalogue'
 import { troubleText } from '../x509/trouble'
 import type { HMailItem } from './types'
+import type { ReasonCode } from '../reasons/codes'
 
 export interface HostFailure {
   /** Left out where it did not come to any host. */

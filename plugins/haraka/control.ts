@@ -9,7 +9,7 @@ import { raiseToOperatorsFloor } from '../delivery/decide'
 import { inTime } from '../delivery/in-time'
 import type { Planner, Treatment } from '../delivery/planner'
 import type { Plan, PlannedHost, Requirement } from '../delivery/types'
-import type { LogFields } from '../observe/log-line'
+import type { LogFields } from '../telemetry/log-line'
 import {
   domainOf,
   errorText,

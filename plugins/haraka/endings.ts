@@ -3,8 +3,8 @@
  * queue and to those who read a notification what happened.
  */
 import type { PlanOutcome } from '../delivery/types'
-import { wordsOf } from '../observe/log-line'
-import type { LogFields } from '../observe/log-line'
+import { wordsOf } from '../telemetry/log-line'
+import type { LogFields } from '../telemetry/log-line'
 import {
   ascii,
   describeToRecipients,

@@ -2,9 +2,9 @@
  * What a session that Haraka holds by itself came to before TLS, by the server's words alone: the reason that the pre-flight
  * would have given for the same words. Reads; never writes, never throws.
  */
-import type { SessionReason } from '../delivery/types'
 import { offersStartTls, ReplyReader } from './reply-reader'
 import type { Reply } from './reply-reader'
+import type { SessionReason } from '../reasons/codes'
 
 export interface Overheard {
   readonly reason: SessionReason

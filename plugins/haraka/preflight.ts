@@ -8,13 +8,14 @@ import type { X509Certificate } from 'node:crypto'
 import { connect } from 'node:tls'
 import type { DetailedPeerCertificate, SecureContext, TLSSocket } from 'node:tls'
 import type { Judge, Judged, SessionEvidence } from '../delivery/judge'
-import type { SessionReason, Verdict } from '../delivery/types'
+import type { Verdict } from '../delivery/types'
 import { presentedChain } from '../x509/presented'
 import { troubleText } from '../x509/trouble'
 import type { SessionOptions } from './operator-tls'
 import { offersStartTls, ReplyReader } from './reply-reader'
 import type { Reply } from './reply-reader'
 import type { HarakaSocket } from './types'
+import type { SessionReason } from '../reasons/codes'
 
 export interface PreflightOptions {
   readonly requirement: Judged

@@ -3,10 +3,10 @@
  * in 3.1.6 to 3.3.4, with outbound.ini's enable_tls and tls.ini's no_tls_hosts and force_tls_hosts. Written down once, for the
  * rehearsal; an end-to-end test holds it against Haraka. Pure.
  */
-import type { Requirement, SuccessReason } from '../delivery/types'
-import type { ReasonCode } from '../observe/reasons'
+import type { Requirement } from '../delivery/types'
 import type { PreflightResult } from './preflight'
 import type { Reply } from './reply-reader'
+import type { ReasonCode, SuccessReason } from '../reasons/codes'
 
 /**
  * `offered`: TLS where the server offers it. `forced`: with a certificate of a trusted CA, or not at all. `impossible`: forced by

@@ -15,7 +15,8 @@ import { oneLine } from './one-line'
 import { orderly } from './orderly-socket'
 import { matchDnsId, presentedNames } from '../x509/names'
 import { troubleText } from '../x509/trouble'
-import type { StsProblem, StsProblemReason } from './types'
+import type { StsProblem } from './types'
+import type { StsProblemReason } from '../reasons/codes'
 
 export interface HttpsTarget {
   /** The policy host: SNI, Host and the only reference identifier. A-labels, lower case. */

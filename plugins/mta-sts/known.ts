@@ -7,7 +7,8 @@
 import type { PolicyRecord } from '../store/types'
 import { oneLine } from './one-line'
 import { parsePolicy } from './policy'
-import type { KnownPolicy, StsPolicy, StsProblem, StsProblemReason } from './types'
+import type { KnownPolicy, StsPolicy, StsProblem } from './types'
+import type { StsProblemReason } from '../reasons/codes'
 
 /** @returns undefined for a record that is expired or whose text is no policy */
 export function toKnown(record: PolicyRecord, now: number): KnownPolicy | undefined {

@@ -1,4 +1,5 @@
 /** The shapes of MTA-STS (RFC 8461) that other rooms see. Pure. */
+import type { StsProblemReason } from '../reasons/codes'
 
 export type StsMode = 'enforce' | 'testing' | 'none'
 
@@ -11,17 +12,6 @@ export interface StsPolicy {
   /** The policy body's lines without terminators, for reports. */
   readonly lines: readonly string[]
 }
-
-/** What went wrong on the way to a policy; a reason code (docs/reasons.md). */
-export type StsProblemReason =
-  /** The TXT lookup itself failed. */
-  | 'sts-txt-lookup-failed'
-  /** A TXT record that is none, malformed or one of several, while a policy is cached. */
-  | 'sts-txt-invalid'
-  /** DNS, TCP, TLS, status, size or time: the policy could not be had. */
-  | 'sts-policy-fetch-error'
-  | 'sts-policy-invalid'
-  | 'sts-webpki-invalid'
 
 export interface StsProblem {
   readonly reason: StsProblemReason

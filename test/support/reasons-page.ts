@@ -1,5 +1,6 @@
 /** docs/reasons.md, made from the catalogue: what operators read and what the code says are one. */
-import { REASONS, type ReasonCode } from '../../plugins/observe/reasons'
+import { REASONS } from '../../plugins/reasons/catalogue'
+import type { ReasonCode } from '../../plugins/reasons/codes'
 
 const INTRODUCTION = `# Reasons
 

@@ -5,9 +5,9 @@
 import type { FetchOutcome } from '../../plugins/mta-sts/fetch'
 import { createStsPolicies, type ManagedStsPolicies } from '../../plugins/mta-sts/policies'
 import { parsePolicy } from '../../plugins/mta-sts/policy'
-import type { StsProblemReason } from '../../plugins/mta-sts/types'
 import { memoryStore } from '../../plugins/store/memory'
 import type { Logger, Store } from '../../plugins/store/types'
+import type { StsProblemReason } from '../../plugins/reasons/codes'
 import { failed, nxdomain, scriptedResolver, type ScriptedResolver, secure, txt, withTtl } from './scripted-resolver' // prettier-ignore
 
 export const START = 1_800_000_000_000

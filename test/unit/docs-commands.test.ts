@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { USAGE } from '../../plugins/cli/arguments'
-import { logLine } from '../../plugins/observe/log-line'
-import { REASONS } from '../../plugins/observe/reasons'
+import { logLine } from '../../plugins/telemetry/log-line'
+import { REASONS } from '../../plugins/reasons/catalogue'
 import { searchPath } from '../../scripts/debian-packages'
 import { blocks, docsFolder, pages, readPage } from '../support/docs-pages'
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { METRICS_PATH } from '../../plugins/observe/metrics-http'
-import { findPromClient, prometheusMetrics } from '../../plugins/observe/metrics-prometheus'
-import { REASONS } from '../../plugins/observe/reasons'
+import { METRICS_PATH } from '../../plugins/telemetry/metrics-http'
+import { findPromClient, prometheusMetrics } from '../../plugins/telemetry/metrics-prometheus'
+import { REASONS } from '../../plugins/reasons/catalogue'
 import { docsFolder, plainText, readPage, tableRows } from '../support/docs-pages'
 
 interface Known {

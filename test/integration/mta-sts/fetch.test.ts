@@ -5,7 +5,6 @@ import net from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { fetchPolicy, type FetchOptions, type FetchOutcome } from '../../../plugins/mta-sts/fetch'
 import { rememberTrust } from '../../../plugins/mta-sts/https-get'
-import type { StsProblemReason } from '../../../plugins/mta-sts/types'
 import { failed, nodata, scriptedResolver, secure } from '../../support/scripted-resolver'
 import {
   makeRoot,
@@ -18,6 +17,7 @@ import {
   startPolicyHost,
 } from '../../support/https-policy-host'
 import { makeCertificate } from '../../support/certificates'
+import type { StsProblemReason } from '../../../plugins/reasons/codes'
 
 const HOST = 'mta-sts.rcpt.test'
 const DAY = 86_400_000

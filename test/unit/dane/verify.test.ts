@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { X509Certificate } from 'node:crypto'
 import fc from 'fast-check'
 import { judgeRecords } from '../../../plugins/dane/tlsa'
-import type { DaneFailureReason, DaneVerdict, TlsaRecord } from '../../../plugins/dane/types'
+import type { DaneVerdict, TlsaRecord } from '../../../plugins/dane/types'
 import { verifyDane } from '../../../plugins/dane/verify'
 import { cpuMilliseconds } from '../../support/cpu'
 import {
@@ -17,6 +17,7 @@ import {
   type CertificateRequest,
   type TestCertificate,
 } from '../../support/certificates'
+import type { DaneFailureReason } from '../../../plugins/reasons/codes'
 
 const DAY = 86_400_000
 const NOW = new Date()

@@ -1,11 +1,6 @@
 import assert from 'node:assert/strict'
 import type { FetchOutcome } from '../../../plugins/mta-sts/fetch'
-import type {
-  KnownPolicy,
-  StsLookup,
-  StsMode,
-  StsProblemReason,
-} from '../../../plugins/mta-sts/types'
+import type { KnownPolicy, StsLookup, StsMode } from '../../../plugins/mta-sts/types'
 import type { Store } from '../../../plugins/store/types'
 import { cpuMilliseconds } from '../../support/cpu'
 import { hang } from '../../support/scripted-resolver'
@@ -18,6 +13,7 @@ import {
   stsWorld,
   type StsWorld,
 } from '../../support/sts-world'
+import type { StsProblemReason } from '../../../plugins/reasons/codes'
 
 const D = 'rcpt.test'
 const TXT = `_mta-sts.${D}`

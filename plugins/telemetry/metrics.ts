@@ -5,9 +5,10 @@
  * metrics are off, counting costs nothing and needs nothing. Nothing here throws: no count is worth a delivery.
  */
 import type { PlanOutcome } from '../delivery/types'
-import type { StsLookup, StsProblemReason } from '../mta-sts/types'
+import type { StsLookup } from '../mta-sts/types'
 import type { TroubleKind } from '../store'
 import type { LogFields } from './log-line'
+import type { StsProblemReason } from '../reasons/codes'
 
 /** `failed`: the decision ended in an exception. */
 export type DecisionOutcome = PlanOutcome['kind'] | 'failed'

@@ -3,8 +3,8 @@
  * add to them, whatever it says: it is quoted, and has neither control characters nor an equals sign. Pure.
  */
 import { wordsOf } from '../mta-sts/one-line'
-import { sourceOf } from './reasons'
-import type { ReasonCode } from './reasons'
+import { sourceOf } from '../reasons/catalogue'
+import type { ReasonCode } from '../reasons/codes'
 
 export { wordsOf }
 

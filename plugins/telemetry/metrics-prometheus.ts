@@ -9,9 +9,9 @@ import { createRequire } from 'node:module'
 import type * as promClient from 'prom-client'
 import type { Counter, Histogram, Registry } from 'prom-client'
 import type { LookupSource, MeasuredSources, Metrics, PolicyCount, ResolverState } from './metrics'
-import { isOfTheAddress, REASONS } from './reasons'
-import type { ReasonCode } from './reasons'
+import { isOfTheAddress, REASONS } from '../reasons/catalogue'
 import { TROUBLE_KINDS } from '../store/troubles'
+import type { ReasonCode } from '../reasons/codes'
 
 type PromClient = typeof promClient
 

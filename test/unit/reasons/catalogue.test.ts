@@ -1,15 +1,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { logLine } from '../../../plugins/observe/log-line'
-import {
-  plainWords,
-  type ReasonCode,
-  REASONS,
-  sourceOf,
-  statusCode,
-} from '../../../plugins/observe/reasons'
+import { logLine } from '../../../plugins/telemetry/log-line'
+import { plainWords, REASONS, sourceOf, statusCode } from '../../../plugins/reasons/catalogue'
 import { reasonsPage } from '../../support/reasons-page'
+import type { ReasonCode } from '../../../plugins/reasons/codes'
 
 describe('reasons', () => {
   it('docs/reasons.md says what the code says', () => {

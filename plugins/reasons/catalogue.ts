@@ -3,10 +3,7 @@
  * means, where the rule comes from, and who can do what about it. docs/reasons.md is compared with it by a test.
  * Codes are stable: operators match on them. Pure.
  */
-import type { PlanReason, SessionReason, SuccessReason } from '../delivery/types'
-import type { StsProblemReason } from '../mta-sts/types'
-
-export type ReasonCode = PlanReason | SessionReason | SuccessReason | StsProblemReason
+import type { ReasonCode } from '../reasons/codes'
 
 export interface Reason {
   readonly meaning: string

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
 import type { Cluster, Worker } from 'node:cluster'
-import { gatherMetrics, relayMetrics } from '../../../plugins/observe/metrics-page'
-import type { Gathering } from '../../../plugins/observe/metrics-page'
-import type { Snapshot } from '../../../plugins/observe/metrics-prometheus'
+import { gatherMetrics, relayMetrics } from '../../../plugins/telemetry/metrics-page'
+import type { Gathering } from '../../../plugins/telemetry/metrics-page'
+import type { Snapshot } from '../../../plugins/telemetry/metrics-prometheus'
 
 /** A snapshot that says whose it is. */
 function snapshotOf(name: string): Snapshot {
