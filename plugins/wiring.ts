@@ -26,7 +26,7 @@ import type { CommonCount } from './telemetry/metrics-census'
 import { createStsTap } from './telemetry/metrics-taps'
 import { idsOf, installCommand } from './own-user'
 import type { OwnUser } from './own-user'
-import { createStore } from './store'
+import { createStore, loadBackend } from './store'
 import { prepareFolder } from './store/folder'
 import type { Prepared } from './store/folder'
 import { settingText } from './store/redis-settings'
@@ -141,7 +141,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     ticks,
     random: Math.random,
   })
-  const version = ownVersion()
+  const version = OWN_VERSION
   metrics.measure({
     about: () => ({
       version,
@@ -199,18 +199,17 @@ function commonCount(store: Store): CommonCount {
   }
 }
 
-function ownVersion(): string {
-  const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as {
-    readonly version: string
-  }
-  return version
-}
+/** Read at once: the user that Haraka or the command becomes may have no right to. */
+const { version: OWN_VERSION } = JSON.parse(
+  readFileSync(join(__dirname, '..', 'package.json'), 'utf8'),
+) as { readonly version: string }
 
-/** To be called while there is still the right to give a folder away: Haraka drops it as soon as it listens. */
+/** To be called while there is still the right to give a folder away and to read our code: Haraka drops it as soon as it listens. */
 export function prepareStore(
   { store }: Config,
   { storeFolder, owner, log }: Pick<WiringOptions, 'storeFolder' | 'owner' | 'log'>,
 ): void {
+  loadBackend(store.backend)
   if (store.backend === 'memory') return
   const folder = store.path ?? storeFolder
   const { notice, warning } = prepareFor(folder, owner)

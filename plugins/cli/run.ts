@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { loadBackend } from '../store'
 import type { Logger } from '../store'
 import { wire } from '../wiring'
 import type { Wiring } from '../wiring'
@@ -74,6 +75,8 @@ async function runCommand(
   }
   const read = readSettings(folder)
   if (read.ok) {
+    // What is loaded later may be closed to the user that the command becomes.
+    loadBackend(read.settings.config.store.backend)
     const problem = becomeHaraka(read.settings)
     if (problem !== undefined) return complain(io, EXIT.config, problem)
   }

@@ -1,10 +1,19 @@
 /** Makes the store that the settings ask for. It never fails: what cannot be had is replaced, with a warning. */
+import { createRequire } from 'node:module'
 import { lmdbStore } from './lmdb'
 import { memoryStore } from './memory'
 import { failed, inWords } from './outcome'
 import type { StoreTrouble } from './troubles'
 import type { Store, StoreSettings, StoreTools } from './types'
 import { withoutShared } from './unread'
+
+/**
+ * Loads a backend's code ahead, while the user that started Haraka is still there: the one that it becomes may have no right to
+ * read it. Redis' takes longer than all the rest together, so it is loaded only where it is asked for.
+ */
+export function loadBackend(backend: StoreSettings['backend']): void {
+  if (backend === 'redis') createRequire(__filename)('./redis.js')
+}
 
 export async function createStore(settings: StoreSettings, tools: StoreTools): Promise<Store> {
   switch (settings.backend) {
@@ -15,7 +24,6 @@ export async function createStore(settings: StoreSettings, tools: StoreTools): P
     case 'redis': {
       const local = lmdbStore(settings.path, tools, settings.fileCure)
       try {
-        // Loaded only where it is asked for: it takes longer than all the rest together.
         const { redisStore } = await import('./redis.js')
         return redisStore(settings, local, tools)
       } catch (error) {

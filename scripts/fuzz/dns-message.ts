@@ -204,7 +204,8 @@ async function overTheWire(): Promise<Wire> {
     async check(octets, { name, type }) {
       message = octets.length > 8000 ? octets.subarray(0, 8000) : octets
       const head = decodeHead(message)
-      const decodes = decodeMessage(message).ok
+      // Without EDNS, octets behind the last section are left alone, and nothing is secure.
+      const [decodes, counted] = [decodeMessage(message).ok, decodeMessage(message, 'counted').ok]
       const outcomes: string[] = []
       for (const { trusted, resolver } of resolvers) {
         const outcome = await resolver.resolve(name === '' ? '.' : name, type)
@@ -216,7 +217,8 @@ async function overTheWire(): Promise<Wire> {
           claimOneLine(outcome.detail, 1100)
           continue
         }
-        assert.ok(decodes, 'an outcome from a malformed message')
+        const isWhole = outcome.security === 'secure' ? decodes : counted
+        assert.ok(isWhole, 'an outcome from a malformed message')
         assert.ok(head?.isResponse === true && !head.truncated)
         assert.equal(outcome.security === 'secure', trusted && head.authenticData)
       }
