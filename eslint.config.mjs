@@ -57,7 +57,7 @@ const PURE = [
   'ini-mistakes.ts',
   'cli/{arguments,check-text,report,words}.ts',
   'bounded/{map,octets}.ts',
-  'delivery/{decide,host-end,judge,packed,this-server,types}.ts',
+  'delivery/{decide,host-end,judge,packed,requirement,this-server,types}.ts',
   'dane/{tlsa,verify,types}.ts',
   'dnssec-stub/{line,reply,room,rrsets,tcp-reply,types}.ts',
   'haraka/{dial,operator-tls,roads,unaided}.ts',

@@ -8,17 +8,10 @@ import type { Health } from './dnssec-stub'
 import { createAhead } from './delivery/ahead'
 import { treatmentOf } from './delivery/planner'
 import { createControl } from './haraka/control'
-import type { Control } from './haraka/control'
 import { findSeam } from './haraka/seam'
 import { tellRoads } from './haraka/tell-roads'
 import { createContextSource } from './haraka/tls-context'
-import type {
-  HarakaDomain,
-  HarakaPlugin,
-  HMailItem,
-  OutboundTls,
-  TlsSocketModule,
-} from './haraka/types'
+import type { HarakaDomain, HarakaPlugin, OutboundTls, TlsSocketModule } from './haraka/types'
 import { logLine } from './telemetry/log-line'
 import { createMetricsService } from './telemetry/metrics-http'
 import type { HttpApp, MetricsService } from './telemetry/metrics-http'
@@ -34,7 +27,6 @@ import { prepareStore, wire } from './wiring'
 import type { Wiring, WiringOptions } from './wiring'
 
 interface Running {
-  readonly control: Control
   readonly metrics: MetricsService
   /** Begins the lookups for a message's domains, so that their deliveries may find them done. */
   readonly lookAhead: (domains: Iterable<string>) => void
@@ -120,19 +112,14 @@ export function register(this: HarakaPlugin): void {
       return (dns.deadlineSeconds + mtaSts.fetchTimeoutSeconds + DECISION_GRACE_SECONDS) * 1000
     },
     stoodInLineMs: () => wired?.resolver.stoodInLineMs() ?? 0,
-    report: (hmail, fields) => {
-      const line = `tls-policy: ${logLine(fields)}`
-      hmail.lognotice(this, line)
-      metrics.hostDone(fields)
-    },
-    preflightDone: (secured, seconds) => {
-      metrics.preflightDone(secured, seconds)
+    ended: (hmail, end) => {
+      hmail.lognotice(this, `tls-policy: ${logLine(end)}`)
+      metrics.ended(end)
     },
   })
   seam.install(control)
   let retired = false
   running = {
-    control,
     metrics: service,
     lookAhead: createAhead(
       async (domain) => {
@@ -164,7 +151,6 @@ export function register(this: HarakaPlugin): void {
   this.register_hook('init_child', 'start_tls_policy')
   // First of all: what comes after a hook that takes its time, Haraka's "not found" answers instead.
   this.register_hook('init_http', 'serve_metrics', -100)
-  this.register_hook('delivered', 'tell_verdict')
   // Last of all: mail that another plugin takes or refuses is looked up by nobody.
   this.register_hook('queue_outbound', 'look_ahead', 100)
 }
@@ -200,17 +186,6 @@ export function serve_metrics(
   server: { readonly http: { readonly app: HttpApp } },
 ): void {
   running?.metrics.serve(server.http.app)
-  next()
-}
-
-export function tell_verdict(
-  this: HarakaPlugin,
-  next: () => void,
-  hmail: HMailItem,
-  params: readonly unknown[],
-): void {
-  // host, ip, response, delay, port, mode, ok_recips, secured, authenticated
-  running?.control.delivered(hmail, String(params[0]), String(params[1]), params[7] === true)
   next()
 }
 

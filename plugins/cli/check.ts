@@ -127,7 +127,6 @@ function planForLiteral(
 ): Plan {
   return {
     nextHop,
-    observe: false,
     outcome:
       route || !nextHop.startsWith('[')
         ? {
@@ -140,6 +139,7 @@ function planForLiteral(
                 addresses: [address],
                 requirement: { level: 'opportunistic', reason: 'not-covered' },
                 policy: 'none',
+                demands: [],
               },
             ],
           }

@@ -9,6 +9,7 @@ import type { TlsaVerdict } from '../dane/types'
 import type { Failure, Security } from '../dnssec-stub/types'
 import { matchesMx } from '../mta-sts/match'
 import type { KnownPolicy, StsLookup } from '../mta-sts/types'
+import { sniFor } from './requirement'
 import { withoutLoops, worthTrying } from './this-server'
 import type { ThisServer } from './this-server'
 import type {
@@ -18,12 +19,12 @@ import type {
   Plan,
   PlannedHost,
   PlanOutcome,
+  PolicyDemand,
   PolicyKind,
   Requirement,
 } from './types'
 
 export interface Rules {
-  readonly observe: boolean
   readonly destination: DestinationRule | undefined
   /** Whether a host that DANE satisfies must satisfy an MTA-STS enforce policy as well. */
   readonly withDane: 'dane' | 'both'
@@ -37,10 +38,7 @@ export interface Rules {
   readonly self: ThisServer | undefined
 }
 
-interface Decided {
-  readonly requirement: Requirement
-  readonly policy: PolicyKind
-}
+type Decided = Pick<PlannedHost, 'requirement' | 'policy' | 'demands'>
 
 /**
  * @param random 0 ≤ x < 1; shuffles hosts of equal preference (RFC 5321 §5.1).
@@ -48,7 +46,6 @@ interface Decided {
 export function decide(facts: Facts, rules: Rules, random: () => number): Plan {
   return {
     nextHop: facts.nextHop,
-    observe: rules.observe || rules.destination === 'observe',
     outcome: decideOutcome(facts, rules, random),
     facts,
   }
@@ -143,7 +140,7 @@ function inOrderOfTrial(facts: Facts, random: () => number): readonly HostFacts[
 }
 
 function planHost(host: HostFacts, facts: Facts, rules: Rules): PlannedHost {
-  const { requirement, policy } = decideHost(host, facts, rules)
+  const { requirement, policy, demands } = decideHost(host, facts, rules)
   return {
     host: host.host,
     preference: host.preference,
@@ -152,7 +149,20 @@ function planHost(host: HostFacts, facts: Facts, rules: Rules): PlannedHost {
       host.addresses.kind === 'resolved' ? worthTrying(host.addresses.list, rules.self) : [],
     requirement,
     policy,
+    demands: [...demands, ...notInsistedOn(host, facts, demands)],
   }
+}
+
+/** A policy in mode testing, or beside DANE: what it would have demanded is told (RFC 8461 §5, RFC 8460 §4.3). */
+function notInsistedOn(
+  host: HostFacts,
+  { sts }: Facts,
+  insistedOn: readonly PolicyDemand[],
+): readonly PolicyDemand[] {
+  if (host.addresses.kind !== 'resolved' || sts.kind !== 'policy') return []
+  if (sts.known.policy.mode === 'none') return []
+  if (insistedOn.some(({ policy }) => policy === 'sts')) return []
+  return [{ policy: 'sts', enforced: false, demand: stsDemand(host, sts.known) }]
 }
 
 function decideHost(host: HostFacts, facts: Facts, rules: Rules): Decided {
@@ -171,11 +181,10 @@ function decideHost(host: HostFacts, facts: Facts, rules: Rules): Decided {
       : requirePublished(host, facts, rules)
   if (rules.tlsSwitchedOff && decided.requirement.level !== 'opportunistic') {
     if (decided.requirement.level === 'refuse') return decided
-    return refuse(
-      decided.policy,
-      'tls-switched-off',
-      `${host.host} must be reached over TLS, but outbound.ini says enable_tls=false`,
-    )
+    const detail = `${host.host} must be reached over TLS, but outbound.ini says enable_tls=false`
+    const requirement = { level: 'refuse', reason: 'tls-switched-off', detail } as const
+    // The sender's own setting stands in the way: no policy has failed.
+    return { requirement, policy: decided.policy, demands: [] }
   }
   return decided
 }
@@ -214,25 +223,28 @@ function requirePublished(host: HostFacts, facts: Facts, rules: Rules): Decided 
       if (mxIsSecure(facts) && rules.withDane === 'dane') {
         return authenticateByDane(tlsa, facts, undefined)
       }
-      const sts = requireSts(host, facts, rules)
+      const sts = demandedBySts(host, facts, rules)
       if (sts?.requirement.level === 'refuse') return sts
-      return authenticateByDane(tlsa, facts, pkixOf(sts))
+      return authenticateByDane(tlsa, facts, sts)
     }
     case 'unusable':
-      return (
-        requireSts(host, facts, rules) ?? {
-          requirement: { level: 'encrypt', sni: sniFor(host.host), reason: 'tls-unauthenticated' },
-          policy: 'dane',
-        }
-      )
+      return requireSts(host, facts, rules, encrypted('dane', host, 'tls-unauthenticated'))
     case 'none':
     case 'not-asked':
-      return requireSts(host, facts, rules) ?? floor(host, facts, rules)
+      return requireSts(host, facts, rules, floor(host, facts, rules))
   }
 }
 
+/** @param otherwise Owed to the host where MTA-STS demands nothing; its demands stand beside those of MTA-STS. */
+function requireSts(host: HostFacts, facts: Facts, rules: Rules, otherwise: Decided): Decided {
+  const sts = demandedBySts(host, facts, rules)
+  if (sts === undefined) return otherwise
+  const others = otherwise.demands.filter(({ policy }) => policy === 'dane')
+  return { ...sts, demands: [...others, ...sts.demands] }
+}
+
 /** What MTA-STS demands of this host; undefined where it demands nothing. */
-function requireSts(host: HostFacts, facts: Facts, rules: Rules): Decided | undefined {
+function demandedBySts(host: HostFacts, facts: Facts, rules: Rules): Decided | undefined {
   const { sts } = facts
   switch (sts.kind) {
     case 'not-asked':
@@ -254,29 +266,33 @@ function whyUnread({ store, problem }: Extract<StsLookup, { kind: 'store-unread'
 }
 
 function enforceSts(host: HostFacts, known: KnownPolicy): Decided {
+  const requirement = stsDemand(host, known)
+  return insist('sts', requirement)
+}
+
+/** What a policy asks of a host, were it enforced. */
+function stsDemand(host: HostFacts, known: KnownPolicy): PolicyDemand['demand'] {
   const patterns = known.policy.mx
   if (!matchesMx(known.policy, host.host)) {
-    return refuse(
-      'sts',
-      'sts-mx-not-listed',
-      `${host.host} is not among the MX patterns of ${known.domain}: ${patterns.join(' ')}`,
-    )
+    return {
+      level: 'refuse',
+      reason: 'sts-mx-not-listed',
+      detail: `${host.host} is not among the MX patterns of ${known.domain}: ${patterns.join(' ')}`,
+    }
   }
   return {
-    requirement: {
-      level: 'authenticate',
-      sni: host.host,
-      pkix: { host: host.host, patterns },
-      success: 'verified',
-    },
-    policy: 'sts',
+    level: 'authenticate',
+    sni: host.host,
+    pkix: { host: host.host, patterns },
+    success: 'verified',
   }
 }
 
+/** @param sts What MTA-STS demands beside it; the session must pass both. */
 function authenticateByDane(
   tlsa: Extract<TlsaVerdict, { kind: 'usable' }>,
   facts: Facts,
-  pkix: PkixDemand | undefined,
+  sts: Decided | undefined,
 ): Decided {
   const mxSecure = mxIsSecure(facts)
   const references = referenceIdentifiers({
@@ -286,52 +302,36 @@ function authenticateByDane(
     mxUsed: facts.mx.kind === 'mx',
     mxSecure,
   })
+  const byDane = {
+    level: 'authenticate',
+    sni: tlsa.base,
+    dane: { base: tlsa.base, records: tlsa.records, references, presentation: tlsa.presentation },
+    success: mxSecure ? 'verified' : 'trusted',
+  } as const
+  const dane = insist('dane', byDane)
+  const pkix = pkixOf(sts)
+  if (sts === undefined || pkix === undefined) return dane
   return {
-    requirement: {
-      level: 'authenticate',
-      sni: tlsa.base,
-      dane: { base: tlsa.base, records: tlsa.records, references, presentation: tlsa.presentation },
-      ...(pkix ? { pkix } : {}),
-      success: mxSecure || pkix ? 'verified' : 'trusted',
-    },
-    policy: pkix ? 'dane+sts' : 'dane',
+    requirement: { ...byDane, pkix, success: 'verified' },
+    policy: 'dane+sts',
+    demands: [...dane.demands, ...sts.demands],
   }
 }
 
 function floor(host: HostFacts, facts: Facts, rules: Rules): Decided {
   if (rules.destination === 'encrypt') {
-    return {
-      requirement: { level: 'encrypt', sni: sniFor(host.host), reason: 'operator-encrypt' },
-      policy: 'operator',
-    }
+    return encrypted('operator', host, 'operator-encrypt')
   }
   return {
     requirement: { level: 'opportunistic', reason: whyOpportunistic(facts) },
     policy: 'none',
+    demands: [],
   }
 }
 
 function whyOpportunistic({ sts }: Facts): 'no-policy' | 'sts-testing' | 'sts-none' {
   if (sts.kind !== 'policy') return 'no-policy'
   return sts.known.policy.mode === 'testing' ? 'sts-testing' : 'sts-none'
-}
-
-/**
- * The operator's tls.ini demands authenticated TLS for a host (force_tls_hosts): what the policies ask is raised to that, where it
- * is less. DANE that authenticates is not less, and hosts without policy are left to Haraka, which sees to it itself.
- */
-export function raiseToOperatorsFloor(planned: PlannedHost, mxSecure: boolean): PlannedHost {
-  if (planned.requirement.level !== 'encrypt') return planned
-  return {
-    ...planned,
-    policy: 'operator',
-    requirement: {
-      level: 'authenticate',
-      sni: planned.host,
-      pkix: { host: planned.host, patterns: [], by: 'operator' },
-      success: mxSecure ? 'verified' : 'trusted',
-    },
-  }
 }
 
 /** May success through this host be called secure delivery to the next-hop domain (RFC 7672 §2.2.1)? */
@@ -353,11 +353,6 @@ function pkixOf(decided: Decided | undefined): PkixDemand | undefined {
   return decided?.requirement.level === 'authenticate' ? decided.requirement.pkix : undefined
 }
 
-/** SNI is a host name, never an address (RFC 6066 §3). */
-function sniFor(host: string): string | undefined {
-  return /^[0-9.]+$|:/.test(host) ? undefined : host
-}
-
 function describeTlsaFailure(tlsa: Extract<TlsaVerdict, { kind: 'failed' }>): string {
   return `TLSA lookup of ${tlsa.name} failed: ${inWords(tlsa.failure)}`
 }
@@ -373,10 +368,23 @@ function describeUnusable(
   return `no TLSA record of ${host.host} is usable: ${tlsa.why.slice(0, 4).join('; ')}`
 }
 
+function encrypted(
+  policy: 'dane' | 'operator',
+  host: HostFacts,
+  reason: Extract<Requirement, { level: 'encrypt' }>['reason'],
+): Decided {
+  return insist(policy, { level: 'encrypt', sni: sniFor(host.host), reason })
+}
+
+function insist(policy: PolicyDemand['policy'], demand: PolicyDemand['demand']): Decided {
+  return { requirement: demand, policy, demands: [{ policy, enforced: true, demand }] }
+}
+
 function refuse(
-  policy: PolicyKind,
+  policy: Exclude<PolicyKind, 'dane+sts'>,
   reason: Extract<Requirement, { level: 'refuse' }>['reason'],
   detail: string,
 ): Decided {
-  return { requirement: { level: 'refuse', reason, detail }, policy }
+  const requirement = { level: 'refuse', reason, detail } as const
+  return policy === 'none' ? { requirement, policy, demands: [] } : insist(policy, requirement)
 }

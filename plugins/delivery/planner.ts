@@ -122,10 +122,9 @@ export function createPlanner(options: PlannerOptions): Planner {
     blind: string | undefined,
   ): Promise<Rules> {
     const blindNow = mindsBlindness(asked) ? await whyBlind() : undefined
-    const { mode, mtaSts } = config()
+    const { mtaSts } = config()
     return {
       blind: blind ?? blindNow,
-      observe: mode === 'observe',
       destination: rule(nextHop),
       withDane: mtaSts.withDane,
       txtFailure: mtaSts.txtFailure,
@@ -248,7 +247,6 @@ function unusableName(domain: string, kind: 'bounce' | 'defer'): Plan {
   const shown = JSON.stringify(domain.slice(0, 80))
   return {
     nextHop: domain,
-    observe: false,
     outcome: { kind, reason: 'bad-domain', detail: `${shown} is no domain name` },
     facts: {
       nextHop: domain,

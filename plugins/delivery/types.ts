@@ -88,6 +88,15 @@ export interface PlannedHost {
   readonly requirement: Requirement
   /** Which policy set the requirement, for logs and metrics. */
   readonly policy: PolicyKind
+  /** What each policy demands of the host, those that are not insisted on included; the requirement is made of the others. */
+  readonly demands: readonly PolicyDemand[]
+}
+
+export interface PolicyDemand {
+  readonly policy: 'dane' | 'sts' | 'operator'
+  /** False: judged and told, but not insisted on (MTA-STS `testing`, or MTA-STS beside DANE that satisfies on its own). */
+  readonly enforced: boolean
+  readonly demand: Exclude<Requirement, { level: 'opportunistic' }>
 }
 
 export type PolicyKind = 'dane' | 'sts' | 'dane+sts' | 'operator' | 'none'
@@ -110,8 +119,6 @@ export type PlanOutcome =
 
 export interface Plan {
   readonly nextHop: string
-  /** True where the operator only watches: Haraka delivers as ever, and what enforcing would have done is said. */
-  readonly observe: boolean
   readonly outcome: PlanOutcome
   readonly facts: Facts
 }
@@ -124,9 +131,3 @@ export type Verdict =
       readonly detail: string
     }
   | { readonly verdict: 'refused'; readonly reason: SessionReason; readonly detail: string }
-
-export function demandsTls(
-  requirement: Requirement,
-): requirement is Extract<Requirement, { level: 'encrypt' | 'authenticate' }> {
-  return requirement.level === 'encrypt' || requirement.level === 'authenticate'
-}

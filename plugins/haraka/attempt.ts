@@ -2,25 +2,13 @@
  * What one delivery attempt knows of itself: the plan, and why each host was not used. Out of that come the words of a
  * deferral or bounce: who asked for protection, which host failed how, what was expected and what was presented.
  */
-import { demandsTls } from '../delivery/types'
-import type { Plan, PlannedHost, PlanOutcome, PolicyKind, Requirement } from '../delivery/types'
+import type { HostEnd } from '../delivery/host-end'
+import { demandsTls } from '../delivery/requirement'
+import type { Plan, PlannedHost, Requirement } from '../delivery/types'
 import { plainWords, REASONS, sourceOf, statusCode } from '../reasons/catalogue'
 import { troubleText } from '../x509/trouble'
-import type { HMailItem } from './types'
+import type { HarakaMx, HMailItem } from './types'
 import type { ReasonCode } from '../reasons/codes'
-
-export interface HostFailure {
-  /** Left out where it did not come to any host. */
-  readonly host?: string
-  readonly address?: string
-  readonly policy: PolicyKind
-  /** What was demanded of the host; `refuse`: not even to connect to it. */
-  readonly require: Requirement['level']
-  /** Protocol and cipher, where TLS was up. */
-  readonly tls?: string
-  readonly reason: ReasonCode
-  readonly detail: string
-}
 
 export type Attempt =
   /** No decision has been reached; nothing may be sent. */
@@ -31,10 +19,11 @@ export type Attempt =
   | { readonly kind: 'watched'; readonly plan: Promise<Plan> }
   | {
       readonly kind: 'planned'
-      readonly nextHop: string
+      /** The recipients' domain. */
+      readonly domain: string
       readonly plans: readonly Plan[]
-      /** In the order in which they happened. */
-      readonly failures: HostFailure[]
+      /** What became of each host, in the order in which it happened. */
+      readonly ends: HostEnd[]
       /** Whether another look at the policy has been taken, because it stood in the way (RFC 8461 §5.1). */
       rechecked: boolean
       /** Haraka's own answer to "these are the MX hosts". */
@@ -46,24 +35,40 @@ export type PlannedAttempt = Extract<Attempt, { kind: 'planned' }>
 /** Marks an entry of Haraka's MX list with what we know of it. Symbols survive Haraka's copying and its JSON. */
 export const MARK: unique symbol = Symbol('tls-policy')
 
-export type Mark =
+/** With the message that the entry is for: no step has to find it by other means. */
+export type Mark = { readonly hmail: HMailItem } & (
   | {
       readonly kind: 'planned'
       readonly attempt: PlannedAttempt
+      readonly plan: Plan
       readonly planned: PlannedHost
-      readonly mxSecure: boolean
+      /** Haraka itself insists on TLS with the host (tls.ini force_tls_hosts). */
+      readonly forced: boolean
     }
   | { readonly kind: 'untouched' }
   | { readonly kind: 'watched'; readonly plan: Promise<Plan> }
+)
+
+export type MarkedMx = HarakaMx & { [MARK]?: Mark }
+
+type HostFailure = HostEnd & { readonly verdict: 'refused' }
+
+/** The hosts that were not used, as far as is known. */
+export function failuresOf({ ends }: Pick<PlannedAttempt, 'ends'>): readonly HostFailure[] {
+  return ends.filter((end): end is HostFailure => end.verdict === 'refused')
+}
 
 const MOST_FAILURES_TOLD = 5
 /** A line of mail has at most 998 octets (RFC 5322 §2.1.1): the address, the words for the author, and this. */
 const MOST_RETURNED = 480
 
-/** A plain failure to connect is Haraka's to tell, unless policy had a part in the attempt. */
-export function policyHadAPart({ plans, failures }: PlannedAttempt): boolean {
-  if (failures.some(({ reason }) => reason !== 'connect-failed')) return true
-  const demanded = plans.some(
+/** Where no policy demanded anything, a failure is Haraka's to tell. */
+export function policyHadAPart(attempt: PlannedAttempt): boolean {
+  const failures = failuresOf(attempt)
+  if (failures.some((end) => end.require !== 'opportunistic' && end.reason !== 'connect-failed')) {
+    return true
+  }
+  const demanded = attempt.plans.some(
     ({ outcome }) =>
       outcome.kind === 'hosts' && outcome.hosts.some(({ requirement }) => isStrict(requirement)),
   )
@@ -99,20 +104,13 @@ export function policyId({ facts: { sts } }: Plan): string {
   return [id, policy.mode, ...policy.mx].join(' ')
 }
 
-/** Which policy stands in the way of an attempt that has no hosts. */
-export function policyOf(outcome: Exclude<PlanOutcome, { kind: 'hosts' }>): PolicyKind {
-  return outcome.kind === 'defer' ? (outcome.policy ?? 'none') : 'none'
-}
-
 /** One line, ASCII, for log, queue and DSN. */
-export function explain({
-  nextHop,
-  failures,
-}: Pick<PlannedAttempt, 'nextHop' | 'failures'>): string {
+export function explain(attempt: Pick<PlannedAttempt, 'domain' | 'ends'>): string {
+  const failures = failuresOf(attempt)
   const told = failures.slice(0, MOST_FAILURES_TOLD).map(explainFailure)
   const rest = failures.length - told.length
   const more = rest > 0 ? `; and ${rest} more` : ''
-  return ascii(`No mail host of ${nextHop} could be used safely: ${told.join('; ')}${more}`)
+  return ascii(`No mail host of ${attempt.domain} could be used safely: ${told.join('; ')}${more}`)
 }
 
 function explainFailure({ host, address, policy, reason, detail }: HostFailure): string {
@@ -123,8 +121,13 @@ function explainFailure({ host, address, policy, reason, detail }: HostFailure):
 }
 
 /** The failure that the status code speaks of: one of security before one of reachability. */
-export function leadingFailure(failures: readonly HostFailure[]): HostFailure | undefined {
-  return failures.find(({ reason }) => REASONS[reason].status?.startsWith('7.')) ?? failures[0]
+export function leadingFailure(attempt: Pick<PlannedAttempt, 'ends'>): HostFailure | undefined {
+  const failures = failuresOf(attempt)
+  const ofSecurity = failures.find(
+    ({ require, reason }) =>
+      require !== 'opportunistic' && REASONS[reason].status?.startsWith('7.'),
+  )
+  return ofSecurity ?? failures[0]
 }
 
 /**
@@ -133,10 +136,8 @@ export function leadingFailure(failures: readonly HostFailure[]): HostFailure | 
  */
 export function describeToRecipients(
   hmail: HMailItem,
-  told: Pick<HostFailure, 'reason' | 'host'> & {
-    readonly text: string
-    readonly policy?: PolicyKind
-  },
+  told: Pick<HostEnd, 'reason' | 'host'> &
+    Partial<Pick<HostEnd, 'policy'>> & { readonly text: string },
   kind: 4 | 5,
 ): void {
   const status = statusCode(told.reason, kind)

@@ -1,42 +1,41 @@
 /**
  * Opens the connection to a host of the plan. One that must be secured is handed over only after its pre-flight; every other end
- * of that destroys the socket and is this host's failure. Hosts of which nothing is demanded are left to Haraka.
+ * of that destroys the socket and is this host's failure. Hosts of which nothing is demanded are left to Haraka, and listened to.
  */
-import type { Judge } from '../delivery/judge'
+import { endOfLost, endOfTried } from '../delivery/host-end'
+import type { HostEnd, Met, Tried } from '../delivery/host-end'
+import type { Judge, Judged } from '../delivery/judge'
 import { createJudge } from '../delivery/judgements'
-import type { PlannedHost, Requirement } from '../delivery/types'
+import { demandsTls } from '../delivery/requirement'
 import { wordsOf } from '../telemetry/log-line'
-import type { LogFields } from '../telemetry/log-line'
-import { SHOW_A_CERTIFICATE } from '../x509/trouble'
 import { errorText } from './attempt'
-import type { HostFailure, Mark, PlannedAttempt } from './attempt'
+import type { Mark, PlannedAttempt } from './attempt'
 import { shown } from './dial'
 import type { Endings } from './endings'
 import { guardLateErrors, putUpFacade } from './facade'
+import { held } from './held'
+import { listen } from './listen'
+import { listenForLoss } from './loss'
 import { preflight } from './preflight'
-import type { ContextSource } from './tls-context'
-import type { GetClient, GetClientCallback, HarakaMx, HarakaSocket, HMailItem } from './types'
+import type { PreflightResult } from './preflight'
+import type { ContextSettings, ContextSource } from './tls-context'
+import type { GetClient, GetClientCallback, HarakaMx, HarakaSocket } from './types'
 
 export interface ConnectorOptions {
   readonly contexts: ContextSource
+  /** For sessions that are only listened to. */
+  readonly contextSettings: () => ContextSettings
   readonly now: () => Date
-  readonly report: (hmail: HMailItem, fields: LogFields) => void
-  /** Told of each pre-flight: whether the host was secured, and the seconds it took. */
-  readonly preflightDone: (secured: boolean, seconds: number) => void
-  readonly endings: Pick<Endings, 'noteFailure' | 'failClosed'>
+  readonly endings: Pick<Endings, 'ofHost' | 'failClosed'>
   /** The host has failed, and `callback` waits to hear of it. */
-  readonly refused: (
-    hmail: HMailItem,
-    attempt: PlannedAttempt,
-    why: string,
-    callback: GetClientCallback,
-  ) => void
+  readonly refused: (mark: PlannedMark, why: string, callback: GetClientCallback) => void
 }
 
+type PlannedMark = Extract<Mark, { kind: 'planned' }>
+
 export type Connect = (
-  hmail: HMailItem,
   mx: HarakaMx,
-  mark: Extract<Mark, { kind: 'planned' }>,
+  mark: PlannedMark,
   callback: GetClientCallback,
   original: GetClient,
 ) => void
@@ -47,65 +46,101 @@ const MOST_TOLD = 1500
 const PREFLIGHT_STAGES = 4
 
 export function createConnector(options: ConnectorOptions): Connect {
-  const { report, endings, refused } = options
+  const { endings, refused } = options
   const judges = new WeakMap<PlannedAttempt, Judge>()
 
+  function tell({ hmail, attempt }: PlannedMark, end: HostEnd): HostEnd {
+    endings.ofHost(hmail, attempt, end)
+    return end
+  }
+
   function connectPlanned(
-    hmail: HMailItem,
     mx: HarakaMx,
-    { attempt, planned }: Extract<Mark, { kind: 'planned' }>,
+    mark: PlannedMark,
     callback: GetClientCallback,
     original: GetClient,
   ): void {
-    const { requirement, host, policy } = planned
-    const where = { host, address: mx.exchange ?? host, policy, require: requirement.level }
+    const { planned } = mark
+    const { requirement } = planned
+    const tried = triedOf(mark, mx)
     if (requirement.level === 'refuse') {
       callback(`tls-policy: ${requirement.reason}`, null)
       return
     }
-    if (mx.path || mx.port !== planned.port || !planned.addresses.includes(where.address)) {
+    if (mx.path || mx.port !== planned.port || !planned.addresses.includes(tried.address)) {
       const detail = `port ${planned.port} was looked up, but ${shown(mx.path ?? mx.port)} is to be dialled`
-      endings.noteFailure(hmail, attempt, { ...where, reason: 'bad-route', detail })
+      tell(mark, endOfTried(tried, notConnected(tried, 'bad-route', detail)))
       callback(wordsOf(`tls-policy: ${detail}`), null)
       return
     }
     original(mx, (err, socket) => {
-      if (err || !socket || requirement.level === 'opportunistic') {
-        if (err) {
-          attempt.failures.push({
-            ...where,
-            reason: 'connect-failed',
-            detail: errorText(err),
-          })
-        }
-        if (socket) {
-          guardLateErrors(socket, true)
-          shareContext(socket)
-        }
+      if (err || !socket) {
+        tell(mark, endOfTried(tried, notConnected(tried, 'connect-failed', errorText(err))))
         callback(err, socket)
-        return
+      } else if (demandsTls(requirement)) {
+        handOver(mx, mark, requirement, socket, callback)
+      } else {
+        leaveToHaraka(mx, mark, socket, callback)
       }
-      secure(hmail, mx, socket, { attempt, planned: { ...planned, requirement } })
-        .then(
-          (handOver) => {
-            if (typeof handOver === 'string') refused(hmail, attempt, handOver, callback)
-            else handOver(callback)
-          },
-          (failure: unknown) => {
-            // TLS settings of the operator's that OpenSSL does not take; or a mistake of ours, of which the host must not profit.
-            socket.destroy()
-            const detail = errorText(failure)
-            const reason = 'tls-handshake-failed'
-            endings.noteFailure(hmail, attempt, { ...where, reason, detail })
-            callback(wordsOf(`tls-policy: ${detail}`), null)
-          },
-        )
-        .catch((failure: unknown) => {
-          // Not reached by any known road; if it is, nobody knows how far Haraka came.
-          socket.destroy()
-          endings.failClosed(hmail, failure)
-        })
     })
+  }
+
+  function leaveToHaraka(
+    mx: HarakaMx,
+    mark: PlannedMark,
+    socket: HarakaSocket,
+    callback: GetClientCallback,
+  ): void {
+    const tried = triedOf(mark, mx)
+    guardLateErrors(socket, true)
+    shareContext(socket)
+    callback(null, socket)
+    let end: HostEnd | undefined
+    listen(socket, tried.address, {
+      onHeard: (heard) => {
+        const meet = held(heard, {
+          settings: options.contextSettings(),
+          now: options.now(),
+          askedFor: mx.from_dns ?? mx.exchange,
+          judges: tried.planned.demands.length > 0,
+        })
+        end = tell(mark, endOfTried(tried, meet(tried.planned)))
+      },
+      onLost: (detail) => {
+        if (end !== undefined) tell(mark, endOfLost(end, detail))
+      },
+    })
+  }
+
+  function handOver(
+    mx: HarakaMx,
+    mark: PlannedMark,
+    requirement: Judged,
+    socket: HarakaSocket,
+    callback: GetClientCallback,
+  ): void {
+    secure(mx, mark, requirement, socket)
+      .then(
+        (result) => {
+          if (typeof result === 'string') refused(mark, result, callback)
+          else result(callback)
+        },
+        (failure: unknown) => {
+          // TLS settings of the operator's that OpenSSL does not take; or a mistake of ours, of which the host must not profit.
+          socket.destroy()
+          const tried = triedOf(mark, mx)
+          const detail = errorText(failure)
+          const reason = 'tls-handshake-failed'
+          const session = { stage: 'handshake', peer: tried.address } as const
+          tell(mark, endOfTried(tried, { kind: 'failed', reason, detail, session }))
+          callback(wordsOf(`tls-policy: ${detail}`), null)
+        },
+      )
+      .catch((failure: unknown) => {
+        // Not reached by any known road; if it is, nobody knows how far Haraka came.
+        socket.destroy()
+        endings.failClosed(mark.hmail, failure)
+      })
   }
 
   /** Building a context for each connection, as Node does by itself, is a good part of a handshake's cost. */
@@ -116,107 +151,105 @@ export function createConnector(options: ConnectorOptions): Connect {
     }
   }
 
-  /** @returns How to hand the socket over, or why there is none. */
-  async function secure(
-    hmail: HMailItem,
-    mx: HarakaMx,
-    socket: HarakaSocket,
-    mark: {
-      readonly attempt: PlannedAttempt
-      readonly planned: PlannedHost & {
-        readonly requirement: Extract<Requirement, { level: 'encrypt' | 'authenticate' }>
-      }
-    },
-  ): Promise<string | ((callback: GetClientCallback) => void)> {
-    const { attempt, planned } = mark
-    const { requirement, host, policy } = planned
-    const address = mx.exchange ?? host
-    const where = { host, address, policy, require: requirement.level }
-    guardLateErrors(socket, false)
-    const began = performance.now()
+  function judgeOf(attempt: PlannedAttempt): Judge {
     const judge = judges.get(attempt) ?? createJudge()
     judges.set(attempt, judge)
+    return judge
+  }
+
+  /** @returns How to hand the socket over, or why there is none. */
+  async function secure(
+    mx: HarakaMx,
+    mark: PlannedMark,
+    requirement: Judged,
+    socket: HarakaSocket,
+  ): Promise<string | ((callback: GetClientCallback) => void)> {
+    const { hmail, attempt } = mark
+    const tried = triedOf(mark, mx)
+    const { host } = tried.planned
+    const local = socket.targetsocket.localAddress
+    guardLateErrors(socket, false)
+    const began = performance.now()
+    const judge = judgeOf(attempt)
     const result = await preflight(socket, {
       requirement,
       judge,
       helo: mx.bind_helo ?? 'localhost',
-      context: options.contexts.contextFor(address),
+      context: options.contexts.contextFor(tried.address),
       session: options.contexts.sessionOptions(),
       timeoutMs: socket._timeout * PREFLIGHT_STAGES,
       now: options.now,
     })
-    options.preflightDone(result.ok, (performance.now() - began) / 1000)
-    if (!result.ok) {
-      const { reason, detail, tls } = result
-      const failure = { ...where, reason, detail, ...(tls === undefined ? {} : { tls }) }
-      endings.noteFailure(hmail, attempt, failure)
-      // Haraka logs it.
-      return wordsOf(`tls-policy: ${host} [${address}] ${reason}: ${detail}`).slice(0, MOST_TOLD)
+    const session = {
+      ...result.session,
+      peer: tried.address,
+      ...(local === undefined ? {} : { local }),
+      seconds: (performance.now() - began) / 1000,
     }
-    report(hmail, {
-      domain: attempt.nextHop,
-      mx: host,
-      ip: address,
-      policy,
-      require: requirement.level,
-      verdict: result.verdict.verdict,
-      reason: result.verdict.reason,
-      tls: `${result.protocol} ${result.cipher}`,
-      detail: result.verdict.detail,
-    })
+    const meeting = metBy(result, session, requirement, (demand, evidence) =>
+      judge(demand, evidence, options.now()),
+    )
+    const end = tell(mark, endOfTried(tried, meeting))
+    if (!result.ok) {
+      const { reason, detail } = result
+      // Haraka logs it.
+      return wordsOf(`tls-policy: ${host} [${tried.address}] ${reason}: ${detail}`).slice(
+        0,
+        MOST_TOLD,
+      )
+    }
     return (callback) => {
       result.release()
+      const loss = listenForLoss(socket, result.session.tls.protocol, (detail) => {
+        tell(mark, endOfLost(end, detail))
+      })
       putUpFacade(socket, result.tls, {
         host,
         certificate: result.certificate,
         onBlocked: (what) => {
           hmail.logcrit(`tls-policy: cut Haraka off at ${host}: ${what}`)
         },
+        onQuit: loss.ignore,
       })
       callback(null, socket)
-      noteLoss(socket, attempt, where, result.protocol)
+      loss.begin()
     }
-  }
-
-  /** Haraka goes on to the next host when a session breaks; a deferral shall name this one as well. */
-  function noteLoss(
-    socket: HarakaSocket,
-    attempt: PlannedAttempt,
-    where: Pick<HostFailure, 'host' | 'address' | 'policy' | 'require'>,
-    protocol: string,
-  ): void {
-    let noted = false
-    let heard = false
-    const note = (detail: string) => {
-      if (noted) return
-      noted = true
-      attempt.failures.push({ ...where, reason: 'tls-lost', detail })
-    }
-    const ended = (text: string) => {
-      note(heard || protocol !== 'TLSv1.3' ? text : withCure(text))
-    }
-    socket.once('data', () => {
-      heard = true
-    })
-    // Ahead of Haraka's own listeners: those may end the attempt at once. Of a host that is silent, Haraka says so in plain text.
-    socket.prependListener('error', (err: unknown) => {
-      if (err instanceof Error) ended(errorText(err))
-      else note(errorText(err))
-    })
-    socket.prependListener('close', () => {
-      ended('the connection was closed')
-    })
   }
 
   return connectPlanned
 }
 
-/**
- * In TLS 1.3 the handshake is over for us before the server has looked for our certificate (RFC 8446 §4.4.2): its refusal comes
- * in place of its first words, and a closed connection may be all that is left of it.
- */
-function withCure(text: string): string {
-  return text.includes(SHOW_A_CERTIFICATE)
-    ? text
-    : `${text}, before a word inside TLS; perhaps ${SHOW_A_CERTIFICATE}`
+function triedOf({ attempt, plan, planned, forced }: PlannedMark, mx: HarakaMx): Tried {
+  const address = mx.exchange ?? planned.host
+  return { mode: 'enforce', domain: attempt.domain, facts: plan.facts, planned, address, forced }
+}
+
+function notConnected(
+  { address }: Tried,
+  reason: 'connect-failed' | 'bad-route',
+  detail: string,
+): Met {
+  return { kind: 'failed', reason, detail, session: { stage: 'connect', peer: address } }
+}
+
+/** What the pre-flight came to, with its own judgement, which is not made twice. */
+function metBy(
+  result: PreflightResult,
+  session: Met['session'],
+  requirement: Judged,
+  judge: (demand: Judged, evidence: NonNullable<PreflightResult['evidence']>) => ReturnType<Judge>,
+): Met {
+  const { evidence } = result
+  if (evidence === undefined) {
+    const { reason, detail } = result as Extract<PreflightResult, { ok: false }>
+    return { kind: 'failed', reason, detail, session }
+  }
+  const own = result.ok
+    ? result.verdict
+    : ({ verdict: 'refused', reason: result.reason, detail: result.detail } as const)
+  return {
+    kind: 'secured',
+    session,
+    judge: (demand) => (demand === requirement ? own : judge(demand, evidence)),
+  }
 }

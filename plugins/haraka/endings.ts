@@ -2,9 +2,10 @@
  * How an attempt ends that sends nothing: a host that is not used, a message that waits or goes back. Says in the log, in the
  * queue and to those who read a notification what happened.
  */
-import type { PlanOutcome } from '../delivery/types'
+import { endOfPlan, endWithoutHost } from '../delivery/host-end'
+import type { HostEnd } from '../delivery/host-end'
+import type { Plan, PlanOutcome } from '../delivery/types'
 import { wordsOf } from '../telemetry/log-line'
-import type { LogFields } from '../telemetry/log-line'
 import {
   ascii,
   describeToRecipients,
@@ -15,52 +16,40 @@ import {
   isLastTry,
   leadingFailure,
 } from './attempt'
-import type { HostFailure, PlannedAttempt } from './attempt'
+import type { PlannedAttempt } from './attempt'
 import type { HMailItem } from './types'
 
 export interface EndingsOptions {
-  readonly report: (hmail: HMailItem, fields: LogFields) => void
+  readonly ended: (hmail: HMailItem, end: HostEnd) => void
   /** Takes back whatever was decided: nothing may be sent any more. */
   readonly undecide: (hmail: HMailItem) => void
 }
 
 export interface Endings {
-  /** A host is not used. */
-  noteFailure(hmail: HMailItem, attempt: PlannedAttempt, failure: HostFailure): void
+  /** What became of a host. */
+  ofHost(hmail: HMailItem, attempt: PlannedAttempt, end: HostEnd): void
   /** No host is left. @param tempFailWith Haraka's own way to let the message wait, or come back when its time is over. */
   giveUp(hmail: HMailItem, attempt: PlannedAttempt, tempFailWith: (text: string) => unknown): void
   /** The message goes back at once. */
   refuseForGood(
     hmail: HMailItem,
-    nextHop: string,
-    outcome: Extract<PlanOutcome, { kind: 'bounce' }>,
+    plan: Plan & { readonly outcome: Extract<PlanOutcome, { kind: 'bounce' }> },
   ): void
   /** A mistake of ours, or a decision that does not come: the mail waits, and the log says why. Never throws. */
   failClosed(hmail: HMailItem, err: unknown): void
 }
 
-export function createEndings({ report, undecide }: EndingsOptions): Endings {
-  function noteFailure(hmail: HMailItem, attempt: PlannedAttempt, failure: HostFailure): void {
-    attempt.failures.push(failure)
-    const { host, address, policy, require, tls, reason, detail } = failure
-    report(hmail, {
-      domain: attempt.nextHop,
-      ...(host === undefined ? {} : { mx: host }),
-      ...(address === undefined ? {} : { ip: address }),
-      policy,
-      require,
-      verdict: 'refused',
-      reason,
-      ...(tls === undefined ? {} : { tls }),
-      detail,
-    })
+export function createEndings({ ended, undecide }: EndingsOptions): Endings {
+  function ofHost(hmail: HMailItem, attempt: PlannedAttempt, end: HostEnd): void {
+    attempt.ends.push(end)
+    ended(hmail, end)
   }
 
   function refuseForGood(
     hmail: HMailItem,
-    nextHop: string,
-    { reason, detail }: Extract<PlanOutcome, { kind: 'bounce' }>,
+    plan: Plan & { readonly outcome: Extract<PlanOutcome, { kind: 'bounce' }> },
   ): void {
+    const { reason, detail } = plan.outcome
     const text = {
       'null-mx': `${detail} (null MX)`,
       'no-such-domain': `No Such Domain: ${detail}`,
@@ -68,14 +57,7 @@ export function createEndings({ report, undecide }: EndingsOptions): Endings {
       'bad-domain': `Nowhere to deliver mail to: ${detail}`,
     }[reason]
     describeToRecipients(hmail, { reason, text: ascii(text) }, 5)
-    report(hmail, {
-      domain: nextHop,
-      policy: 'none',
-      require: 'refuse',
-      verdict: 'refused',
-      reason,
-      detail,
-    })
+    ended(hmail, endOfPlan(plan, { mode: 'enforce', domain: plan.nextHop }))
     hmail.bounce(wordsOf(text))
   }
 
@@ -92,14 +74,9 @@ export function createEndings({ report, undecide }: EndingsOptions): Endings {
       },
       () => hmail.temp_fail(wordsOf(text)),
       () => {
-        report(hmail, {
-          domain: domainOf(hmail),
-          policy: 'none',
-          require: 'refuse',
-          verdict: 'refused',
-          reason: 'decision-failed',
-          detail: errorText(err),
-        })
+        const where = { mode: 'enforce', domain: domainOf(hmail), facts: undefined } as const
+        const why = { reason: 'decision-failed', detail: errorText(err) } as const
+        ended(hmail, endWithoutHost(where, why))
       },
     ]
     for (const step of steps) {
@@ -116,7 +93,7 @@ export function createEndings({ report, undecide }: EndingsOptions): Endings {
     attempt: PlannedAttempt,
     tempFailWith: (text: string) => unknown,
   ): void {
-    const leading = leadingFailure(attempt.failures)
+    const leading = leadingFailure(attempt)
     const text = explain(attempt)
     if (leading) {
       describeToRecipients(hmail, { ...leading, text }, isLastTry(hmail) ? 5 : 4)
@@ -128,5 +105,5 @@ export function createEndings({ report, undecide }: EndingsOptions): Endings {
     )
   }
 
-  return { noteFailure, giveUp, refuseForGood, failClosed }
+  return { ofHost, giveUp, refuseForGood, failClosed }
 }

@@ -3,19 +3,17 @@
  * are not used are told instead.
  */
 import { isIP } from 'node:net'
-import { mxIsSecure } from '../delivery/decide'
+import { endOfPlan, endOfRefused, endWithoutHost, isRefused } from '../delivery/host-end'
 import type { Plan, PlannedHost } from '../delivery/types'
-import { MARK, policyOf } from './attempt'
-import type { Mark, PlannedAttempt } from './attempt'
+import { MARK } from './attempt'
+import type { Mark, MarkedMx, PlannedAttempt } from './attempt'
 import type { Endings } from './endings'
 import type { Route } from './routes'
 import type { HarakaMx, HarakaMxClass, HMailItem } from './types'
 
-export type MarkedMx = HarakaMx & { [MARK]?: Mark }
-
 export interface EntriesOptions {
   readonly harakaMx: HarakaMxClass
-  readonly endings: Pick<Endings, 'noteFailure'>
+  readonly endings: Pick<Endings, 'ofHost'>
 }
 
 export interface Entries {
@@ -33,13 +31,14 @@ export interface Entries {
 export function createEntries({ harakaMx, endings }: EntriesOptions): Entries {
   const ofHosts: Entries['ofHosts'] = (hmail, attempt, plan, hosts, template = {}) =>
     hosts.flatMap((planned) => {
-      const { host, requirement, policy, port, preference } = planned
-      if (requirement.level === 'refuse') {
-        const { reason, detail } = requirement
-        endings.noteFailure(hmail, attempt, { host, policy, require: 'refuse', reason, detail })
+      const { host, port, preference } = planned
+      if (isRefused(planned)) {
+        const { domain } = attempt
+        const { facts } = plan
+        endings.ofHost(hmail, attempt, endOfRefused({ mode: 'enforce', domain, facts }, planned))
         return []
       }
-      const mark: Mark = { kind: 'planned', attempt, planned, mxSecure: mxIsSecure(plan.facts) }
+      const mark: Mark = { kind: 'planned', hmail, attempt, plan, planned, forced: false }
       return planned.addresses.map((address) => {
         const entry = new harakaMx({
           priority: preference,
@@ -61,33 +60,20 @@ export function createEntries({ harakaMx, endings }: EntriesOptions): Entries {
         refuse(hmail, attempt, route.detail, route.host)
         return []
       case 'planned': {
-        const { outcome, nextHop } = route.plan
-        if (outcome.kind === 'hosts') {
-          return ofHosts(hmail, attempt, route.plan, outcome.hosts, route.mx)
-        }
+        const { plan } = route
+        const { outcome, nextHop: host } = plan
+        if (outcome.kind === 'hosts') return ofHosts(hmail, attempt, plan, outcome.hosts, route.mx)
         // Whatever is wrong with a relay, mail does not go back for it.
-        const { reason, detail } = outcome
-        const policy = policyOf(outcome)
-        endings.noteFailure(hmail, attempt, {
-          host: nextHop,
-          policy,
-          require: 'refuse',
-          reason,
-          detail,
-        })
+        const where = { mode: 'enforce', domain: attempt.domain, host } as const
+        endings.ofHost(hmail, attempt, endOfPlan({ ...plan, outcome }, where))
         return []
       }
     }
   }
 
   function refuse(hmail: HMailItem, attempt: PlannedAttempt, detail: string, host?: string): void {
-    endings.noteFailure(hmail, attempt, {
-      ...(host === undefined ? {} : { host }),
-      policy: 'none',
-      require: 'refuse',
-      reason: 'bad-route',
-      detail,
-    })
+    const where = { mode: 'enforce', domain: attempt.domain, facts: undefined } as const
+    endings.ofHost(hmail, attempt, endWithoutHost(where, { host, reason: 'bad-route', detail }))
   }
 
   return {

@@ -16,6 +16,8 @@ export interface FacadeOptions {
   readonly certificate: X509Certificate | undefined
   /** Told when Haraka said something out of turn and was cut off; a sentence. */
   readonly onBlocked: (what: string) => void
+  /** Told when Haraka ends the session. */
+  readonly onQuit?: () => void
 }
 
 /**
@@ -70,7 +72,10 @@ export function putUpFacade(socket: HarakaSocket, tls: TLSSocket, options: Facad
     const certificate = options.certificate && forHarakasLog(options.certificate)
     process.nextTick(() => {
       phase = 'live'
-      socket.write = realWrite
+      socket.write = (data, ...more) => {
+        if (data === 'QUIT\r\n') options.onQuit?.()
+        return realWrite(data, ...more)
+      }
       callback?.(true, undefined, certificate, cipher)
       socket.emit('secure')
     })

@@ -7,13 +7,14 @@
 import type { X509Certificate } from 'node:crypto'
 import { connect } from 'node:tls'
 import type { DetailedPeerCertificate, SecureContext, TLSSocket } from 'node:tls'
+import type { SessionEnd } from '../delivery/host-end'
 import type { Judge, Judged, SessionEvidence } from '../delivery/judge'
 import type { Verdict } from '../delivery/types'
 import { presentedChain } from '../x509/presented'
-import { troubleText } from '../x509/trouble'
+import { troubleCode, troubleText } from '../x509/trouble'
 import type { SessionOptions } from './operator-tls'
-import { offersStartTls, ReplyReader } from './reply-reader'
-import type { Reply } from './reply-reader'
+import { codeOf, StartTlsDialogue } from './starttls'
+import type { Due, NoTls } from './starttls'
 import type { HarakaSocket } from './types'
 import type { SessionReason } from '../reasons/codes'
 
@@ -44,9 +45,9 @@ export type PreflightResult =
       readonly tls: TLSSocket
       /** Of the leaf; undefined where the server presented none. */
       readonly certificate: X509Certificate | undefined
+      readonly evidence: HandshakeEvidence
       readonly verdict: Exclude<Verdict, { verdict: 'refused' }>
-      readonly protocol: string
-      readonly cipher: string
+      readonly session: HeardSession & { readonly tls: NonNullable<SessionEnd['tls']> }
       /**
        * Takes our listeners off. Call it in the same tick in which the next owner puts his on: between the two, nobody
        * would hear the socket fail.
@@ -59,9 +60,13 @@ export type PreflightResult =
       readonly detail: string
       /** The code of the reply with which the server refused. */
       readonly code?: number
-      /** Protocol and cipher, where TLS was up. */
-      readonly tls?: string
+      readonly session: HeardSession
+      /** Where TLS was up. */
+      readonly evidence?: HandshakeEvidence
     }
+
+/** What the pre-flight knows of the session; addresses are the caller's. */
+export type HeardSession = Omit<SessionEnd, 'peer' | 'local' | 'seconds' | 'leftAlone'>
 
 type Refusal = Extract<PreflightResult, { ok: false }>
 
@@ -78,7 +83,8 @@ export async function preflight(
     return result.ok ? result : leave(watch, socket, result, '')
   } catch (err: unknown) {
     // Whatever this is, it is a mistake of ours, and the host must not profit from it.
-    return leave(watch, socket, refused('tls-handshake-failed', troubleText(err)), '')
+    const session = { stage: 'handshake' } as const
+    return leave(watch, socket, refused('tls-handshake-failed', troubleText(err), session), '')
   }
 }
 
@@ -106,29 +112,23 @@ async function startTls(
   socket: HarakaSocket,
   options: PreflightOptions,
 ): Promise<Refusal | undefined> {
-  const greeting = await watch.reply('the greeting')
-  if ('ok' in greeting) return greeting
-  if (!isPositive(greeting)) {
-    return refused('greeting-refused', `greeting was ${asText(greeting)}`, greeting.code)
+  for (;;) {
+    const due = await watch.due()
+    switch (due) {
+      case 'EHLO':
+        watch.asked('EHLO')
+        socket.write(`EHLO ${options.helo}\r\n`)
+        break
+      case 'STARTTLS':
+        watch.asked('STARTTLS')
+        socket.write('STARTTLS\r\n')
+        break
+      case 'handshake':
+        return undefined
+      default:
+        return due
+    }
   }
-  socket.write(`EHLO ${options.helo}\r\n`)
-  const ehlo = await watch.reply('the EHLO reply')
-  if ('ok' in ehlo) return ehlo
-  if (!isPositive(ehlo)) {
-    return refused('starttls-not-offered', `EHLO was answered ${asText(ehlo)}`, ehlo.code)
-  }
-  if (!offersStartTls(ehlo)) {
-    const offered = ehlo.lines.slice(1).join(', ').slice(0, 200)
-    return refused('starttls-not-offered', `EHLO offers ${offered || 'no extension'}`)
-  }
-  socket.write('STARTTLS\r\n')
-  const ready = await watch.reply('the STARTTLS reply')
-  if ('ok' in ready) return ready
-  // 220 by the book (RFC 3207 §4); Haraka, like Postfix, takes any success.
-  if (!isPositive(ready)) {
-    return refused('starttls-refused', `STARTTLS was answered ${asText(ready)}`, ready.code)
-  }
-  return undefined
 }
 
 async function shakeHands(
@@ -164,10 +164,11 @@ async function shakeHands(
     cipher: tls.getCipher().name,
   }
   options.onEvidence?.(evidence)
+  const { protocol, cipher } = evidence
+  const session = watch.secured({ protocol, cipher })
   const verdict = options.judge(requirement, evidence, options.now())
   if (verdict.verdict === 'refused') {
-    const tls = `${evidence.protocol} ${evidence.cipher}`
-    return { ...refused(verdict.reason, verdict.detail), tls }
+    return { ...refused(verdict.reason, verdict.detail, session), evidence }
   }
   const lost = watch.trouble()
   if (lost) return lost
@@ -175,9 +176,9 @@ async function shakeHands(
     ok: true,
     tls,
     certificate: evidence.chain[0],
+    evidence,
     verdict,
-    protocol: evidence.protocol,
-    cipher: evidence.cipher,
+    session,
     release: () => {
       watch.release()
     },
@@ -190,45 +191,35 @@ function authorizationCode(tls: TLSSocket): string {
   return typeof error === 'string' ? error : 'not authorized'
 }
 
-type Trouble = { readonly reason: SessionReason; readonly detail: string }
-
 /** One owner of the socket's events until hand-over: whatever goes wrong first is what went wrong. */
 class SocketWatch {
   readonly #socket: HarakaSocket
   readonly #raw: HarakaSocket['targetsocket']
-  readonly #reader = new ReplyReader()
+  readonly #dialogue = new StartTlsDialogue()
   readonly #timer: NodeJS.Timeout
   #tls: TLSSocket | undefined
-  #stage = 'the greeting'
-  #trouble: Trouble | undefined
+  #due: Exclude<Due, NoTls> | undefined
+  #refusal: Refusal | undefined
   #wake: (() => void) | undefined
-  #arrived: Reply | undefined
-  #rest = 0
 
   readonly #onData = (chunk: Buffer | string) => {
-    const octets = typeof chunk === 'string' ? Buffer.from(chunk, 'latin1') : chunk
-    if (this.#arrived) {
-      this.#rest += octets.length
-      return
-    }
-    const result = this.#reader.push(octets)
-    if (result.kind === 'malformed') this.#fail('smtp-malformed-reply', result.detail)
-    if (result.kind === 'reply') {
-      this.#arrived = result.reply
-      this.#rest = result.rest
+    const due = this.#dialogue.hear(
+      typeof chunk === 'string' ? Buffer.from(chunk, 'latin1') : chunk,
+    )
+    if (typeof due === 'object') this.#fail(due)
+    else if (due !== undefined) {
+      this.#due = due
       this.#wake?.()
     }
   }
   readonly #onError = (err: unknown) => {
-    const reason = this.#tls ? 'tls-handshake-failed' : 'smtp-closed'
-    this.#fail(reason, `${troubleText(err)} during ${this.#stage}`)
+    this.#fail(this.#dialogue.failed('closed', troubleText(err)), troubleCode(err))
   }
   readonly #onClose = () => {
-    const reason = this.#tls ? 'tls-handshake-failed' : 'smtp-closed'
-    this.#fail(reason, `the server closed the connection during ${this.#stage}`)
+    this.#fail(this.#dialogue.failed('closed', 'the server closed the connection'))
   }
   readonly #onTimeout = () => {
-    this.#fail('smtp-timeout', `no answer during ${this.#stage}`)
+    this.#fail(this.#dialogue.failed('timeout', ''))
   }
 
   constructor(socket: HarakaSocket, timeoutMs: number) {
@@ -239,24 +230,22 @@ class SocketWatch {
     this.#listen(socket)
   }
 
-  /** The next reply; bytes behind it are trouble: nobody has asked for them. */
-  async reply(stage: string): Promise<Reply | Refusal> {
-    this.#stage = stage
-    await this.#until(() => this.#arrived !== undefined)
-    const reply = this.#arrived
-    this.#arrived = undefined
-    if (this.#trouble || !reply) return this.#refusal()
-    if (this.#rest > 0) {
-      return stage === 'the STARTTLS reply'
-        ? refused('starttls-injection', `${this.#rest} octets of cleartext behind ${asText(reply)}`)
-        : refused('smtp-malformed-reply', `unasked-for octets behind ${stage}`)
-    }
-    return reply
+  /** What is due next: a command, the handshake, or the end. */
+  async due(): Promise<Exclude<Due, NoTls> | Refusal> {
+    await this.#until(() => this.#due !== undefined)
+    const due = this.#due
+    this.#due = undefined
+    // Octets may have come behind the reply: then nothing is due any more.
+    return this.#refusal ?? due ?? refused('smtp-closed', 'no reply', this.#heard())
+  }
+
+  /** Call it before the command is written. */
+  asked(command: 'EHLO' | 'STARTTLS'): void {
+    this.#dialogue.asked(command)
   }
 
   /** Between the reply to STARTTLS and the first octet of TLS nothing is to be read by us. */
   pause(): void {
-    this.#stage = 'the TLS handshake'
     this.#socket.removeListener('data', this.#onData)
   }
 
@@ -272,11 +261,16 @@ class SocketWatch {
       this.#wake?.()
     })
     await this.#until(() => secured)
-    return this.trouble()
+    return this.#refusal
   }
 
   trouble(): Refusal | undefined {
-    return this.#trouble ? this.#refusal() : undefined
+    return this.#refusal
+  }
+
+  /** What is known of the session, TLS being up. */
+  secured(tls: NonNullable<SessionEnd['tls']>): HeardSession & { readonly tls: typeof tls } {
+    return { ...this.#heard(), stage: 'tls', tls }
   }
 
   release(): void {
@@ -307,7 +301,7 @@ class SocketWatch {
   }
 
   async #until(done: () => boolean): Promise<void> {
-    while (!this.#trouble && !done()) {
+    while (!this.#refusal && !done()) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
@@ -315,27 +309,26 @@ class SocketWatch {
     this.#wake = undefined
   }
 
-  #fail(reason: SessionReason, detail: string): void {
-    this.#trouble ??= { reason, detail }
+  #heard(): HeardSession {
+    const { stage, name } = this.#dialogue
+    return { stage, ...(name === undefined ? {} : { helo: name }) }
+  }
+
+  #fail(why: NoTls, code?: string): void {
+    const { reason, detail, reply } = why
+    const session = { ...this.#heard(), ...codeOf(why, code) }
+    this.#refusal ??= refused(reason, detail, session, reply)
     this.#wake?.()
   }
-
-  #refusal(): Refusal {
-    const { reason, detail } = this.#trouble ?? { reason: 'smtp-closed', detail: 'no reply' }
-    return refused(reason, detail)
-  }
 }
 
-function refused(reason: SessionReason, detail: string, code?: number): Refusal {
-  return { ok: false, reason, detail, ...(code === undefined ? {} : { code }) }
-}
-
-function isPositive({ code }: Reply): boolean {
-  return code >= 200 && code < 300
-}
-
-function asText({ code, lines }: Reply): string {
-  return `"${code} ${lines.join(' ')}"`.slice(0, 300)
+function refused(
+  reason: SessionReason,
+  detail: string,
+  session: HeardSession,
+  code?: number,
+): Refusal {
+  return { ok: false, reason, detail, session, ...(code === undefined ? {} : { code }) }
 }
 
 /** As for a peer without one; ours come from presentedChain. */

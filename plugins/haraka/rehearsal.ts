@@ -6,10 +6,9 @@
  * cannot make it reject.
  */
 import type { SecureContext, TLSSocket } from 'node:tls'
-import { raiseToOperatorsFloor } from '../delivery/decide'
 import type { Judge } from '../delivery/judge'
 import { createJudge } from '../delivery/judgements'
-import { demandsTls } from '../delivery/types'
+import { demandsTls, raiseToOperatorsFloor } from '../delivery/requirement'
 import type { PlannedHost, Requirement, Verdict } from '../delivery/types'
 import { troubleText } from '../x509/trouble'
 import { preflight } from './preflight'

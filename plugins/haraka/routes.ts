@@ -64,21 +64,21 @@ export function createRoutes(options: RoutesOptions): Routes {
     const detail = `another plugin's route cannot be dialled: ${why}`
     if (treatment === 'enforce') return { kind: 'refused', host: host || undefined, detail }
     if (treatment === 'observe') wouldRefuse(hmail, detail)
-    return { kind: 'left', mx, mark: { kind: 'untouched' } }
+    return { kind: 'left', mx, mark: { kind: 'untouched', hmail } }
   }
 
   async function planEntry(hmail: HMailItem, mx: HarakaMx, treatment: Treatment): Promise<Route> {
     const { exchange, port } = mx
     if (!exchange || !port || mx.path || mx.using_lmtp || isIP(exchange) !== 0) {
-      return { kind: 'left', mx, mark: { kind: 'untouched' } }
+      return { kind: 'left', mx, mark: { kind: 'untouched', hmail } }
     }
     const route = { host: exchange, port }
     switch (treatment) {
       case 'off':
-        return { kind: 'left', mx, mark: { kind: 'untouched' } }
+        return { kind: 'left', mx, mark: { kind: 'untouched', hmail } }
       case 'observe': {
         const plan = lookedAt(hmail, planForRoute(route))
-        return { kind: 'left', mx, mark: { kind: 'watched', plan } }
+        return { kind: 'left', mx, mark: { kind: 'watched', hmail, plan } }
       }
       case 'enforce':
         return { kind: 'planned', mx, plan: await inTime(planForRoute(route)) }

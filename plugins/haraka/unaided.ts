@@ -3,6 +3,7 @@
  * in 3.1.6 to 3.3.4, with outbound.ini's enable_tls and tls.ini's no_tls_hosts and force_tls_hosts. Written down once, for the
  * rehearsal; an end-to-end test holds it against Haraka. Pure.
  */
+import { sniFor } from '../delivery/requirement'
 import type { Requirement } from '../delivery/types'
 import type { PreflightResult } from './preflight'
 import type { Reply } from './reply-reader'
@@ -43,15 +44,10 @@ export function unaidedRequirement(
   host: string,
   tls: UnaidedTls,
 ): Extract<Requirement, { level: 'encrypt' | 'authenticate' }> {
-  const sni = sniOf(host)
+  const sni = sniFor(host)
   return tls === 'forced'
     ? { level: 'authenticate', sni: host, pkix: { host, patterns: [] }, success: 'verified' }
     : { level: 'encrypt', sni, reason: 'operator-encrypt' }
-}
-
-/** SNI is a host name, never an address (RFC 6066 §3). */
-function sniOf(host: string): string | undefined {
-  return /^[0-9.]+$|:/.test(host) ? undefined : host
 }
 
 /**
@@ -71,7 +67,7 @@ export function unaidedResult(
     return { kind: 'deferred', reason: 'tls-switched-off', detail }
   }
   if (!met.ok) return unaidedFailure(met, reason, tls)
-  const { protocol, cipher } = met
+  const { protocol, cipher } = met.session.tls
   const whose = tls === 'forced' ? 'as tls.ini force_tls_hosts demands' : 'nobody authenticated'
   const detail = `${protocol} ${cipher}, ${whose}`
   return afterTls(inside) ?? { kind: 'delivers', verdict: 'encrypted', reason, detail }

@@ -1,19 +1,13 @@
 /**
- * Watches a session that Haraka holds by itself, in mode observe, and says what enforcing would have done. Touches nothing:
- * no octet, no order of events, no verdict of Haraka's. The session is Haraka's own: its SNI is the MX host's name, and what
- * it trusts is judged anew where `ca_file` names other roots.
+ * Mode observe: listens to a session that Haraka holds by itself, and says what enforcing would have done. Touches nothing: mail
+ * goes as without the plugin.
  */
-import type { X509Certificate } from 'node:crypto'
-import type { TLSSocket } from 'node:tls'
-import { judge } from '../delivery/judge'
-import { demandsTls } from '../delivery/types'
+import { endOfLost, endOfPlan, endOfTried, endWithoutHost } from '../delivery/host-end'
+import type { HostEnd, Met } from '../delivery/host-end'
 import type { Plan, PlannedHost } from '../delivery/types'
-import type { LogFields } from '../telemetry/log-line'
-import { presentedChain } from '../x509/presented'
-import { againstRoots, readRoots } from '../x509/roots'
-import { troubleText } from '../x509/trouble'
-import { Eavesdropper } from './overheard'
-import type { Overheard } from './overheard'
+import { errorText } from './attempt'
+import { held } from './held'
+import { listen } from './listen'
 import type { ContextSettings } from './tls-context'
 import type { HarakaMx, HarakaSocket } from './types'
 
@@ -22,156 +16,96 @@ export interface WatchOptions {
   readonly plan: Promise<Plan>
   readonly settings: ContextSettings
   readonly now: () => Date
-  readonly report: (fields: LogFields) => void
+  readonly ended: (end: HostEnd) => void
 }
 
-/**
- * Call it once Haraka has its socket. Our listeners go ahead of Haraka's, which may end the session at once; they only note
- * what they hear.
- */
+/** Call it once Haraka has its socket. */
 export function watch(socket: HarakaSocket, options: WatchOptions): void {
-  const { mx, plan, report } = options
-  const evidence = new Promise<Evidence>((resolve) => {
-    const ear = new Eavesdropper()
-    socket.prependListener('data', (chunk: Buffer | string) => {
-      ear.hear(chunk)
-    })
-    socket.once('secureConnect', () => {
-      try {
-        resolve(readEvidence(socket.cleartext as TLSSocket, options))
-      } catch (err: unknown) {
-        // A socket that is gone in the very moment has nothing to read; that must not end the process.
-        withoutTls(troubleText(err))
-      }
-    })
-    const withoutTls = (why: string, timedOut = false) => {
-      resolve(
-        ear.tlsLeftAlone ? { kind: 'left-alone' } : { kind: 'no-tls', ...ear.ended(why, timedOut) },
-      )
-    }
-    socket.prependOnceListener('close', () => {
-      withoutTls('the server closed the connection')
-    })
-    socket.prependOnceListener('timeout', () => {
-      withoutTls('', true)
-    })
-    socket.prependOnceListener('error', (err: unknown) => {
-      withoutTls(troubleText(err))
-    })
-    const removeAllListeners = socket.removeAllListeners.bind(socket)
-    // Haraka ends every session with this; the listeners above would never hear of it.
-    socket.removeAllListeners = (...args: []) => {
-      withoutTls('the session ended')
-      return removeAllListeners(...args)
-    }
+  const { mx, settings, now } = options
+  let told: Promise<HostEnd | undefined> | undefined
+  listen(socket, addressOf(mx), {
+    onHeard: (heard) => {
+      const askedFor = mx.from_dns ?? mx.exchange
+      told = tell(options, held(heard, { settings, now: now(), askedFor, judges: true }))
+    },
+    onLost: (detail) => {
+      told
+        ?.then((end) => {
+          if (end !== undefined && end.verdict !== 'refused') options.ended(endOfLost(end, detail))
+        })
+        .catch(ignore)
+    },
   })
-  Promise.all([plan, evidence])
-    .then(([settled, seen]) => {
-      const fields = describe(settled, mx, seen, options.now())
-      if (fields) report(fields)
-    })
-    // A plan that failed has been told of where it was asked for; and what is only watched must not end the process.
-    .catch(() => undefined)
 }
 
-type Evidence =
-  | ({ readonly kind: 'no-tls' } & Overheard)
-  /** TLS was to be had, and Haraka's own settings kept it from it: nothing is known. */
-  | { readonly kind: 'left-alone' }
-  | {
-      readonly kind: 'tls'
-      readonly session: Parameters<typeof judge>[1]
-      readonly protocol: string
-      readonly cipher: string
-      readonly tooOld: string | undefined
-    }
+/** There was no connection. */
+export function watchFailure(
+  err: unknown,
+  options: Pick<WatchOptions, 'mx' | 'plan' | 'ended'>,
+): void {
+  const session = { stage: 'connect', peer: addressOf(options.mx) } as const
+  const detail = errorText(err)
+  tell(options, () => ({ kind: 'failed', reason: 'connect-failed', detail, session })).catch(ignore)
+}
 
-function readEvidence(tls: TLSSocket, { settings, now }: WatchOptions): Evidence {
-  const chain = presentedChain(tls)
-  const protocol = tls.getProtocol() ?? 'unknown'
-  return {
-    kind: 'tls',
-    session: { chain, pkix: pkixOf(tls, chain, settings.ca, now()) },
-    protocol,
-    cipher: tls.getCipher().name,
-    // Versions sort as they are named.
-    tooOld: protocol < settings.minVersion ? settings.minVersion : undefined,
+/** Never rejects. */
+async function tell(
+  { mx, plan, ended }: Pick<WatchOptions, 'mx' | 'plan' | 'ended'>,
+  meet: (planned: PlannedHost) => Met,
+): Promise<HostEnd | undefined> {
+  try {
+    const settled = await plan
+    const planned = plannedFor(settled, mx)
+    if (planned === undefined) return undefined
+    const { nextHop: domain, facts } = settled
+    const tried = { mode: 'observe', domain, facts, planned, address: addressOf(mx) } as const
+    const end = endOfTried(tried, meet(planned))
+    ended(end)
+    return end
+  } catch {
+    // A plan that failed has been told of where it was asked for; and what is only watched must not end the process.
+    return undefined
   }
 }
 
-const WRONG_NAME = 'ERR_TLS_CERT_ALTNAME_INVALID'
-
-/** What is said of the chain, names left aside, in a session that Haraka holds. */
-export function pkixOf(
-  tls: TLSSocket,
-  chain: readonly X509Certificate[],
-  ca: string | undefined,
-  now: Date,
-): Parameters<typeof judge>[1]['pkix'] {
-  if (ca !== undefined) return againstRoots(chain, readRoots(ca), now)
-  const code = String(tls.authorizationError)
-  // Node says this of a chain that is trusted; names are judged by judge(), whoever holds the session.
-  return tls.authorized || code === WRONG_NAME ? { ok: true } : { ok: false, code }
+function ignore(): void {
+  // What is only watched may go untold, but must not end the process.
 }
 
+/** Says at once where enforcing would have opened no connection at all. Mail never waits for it. */
+export function watchPlan(
+  plan: Promise<Plan>,
+  domain: string,
+  ended: (end: HostEnd) => void,
+): Promise<Plan> {
+  plan
+    .then(
+      (settled) => {
+        const { nextHop, outcome } = settled
+        if (outcome.kind === 'hosts') return
+        ended(endOfPlan({ ...settled, outcome }, { mode: 'observe', domain: nextHop }))
+      },
+      (err: unknown) => {
+        const why = { reason: 'decision-failed', detail: errorText(err) } as const
+        ended(endWithoutHost({ mode: 'observe', domain, facts: undefined }, why))
+      },
+    )
+    .catch(ignore)
+  return plan
+}
+
+function addressOf({ exchange, path }: HarakaMx): string {
+  return exchange ?? String(path)
+}
+
+/** By its name, where Haraka tells one: hosts may share an address. */
 export function plannedFor({ outcome }: Plan, mx: HarakaMx): PlannedHost | undefined {
   if (outcome.kind !== 'hosts') return undefined
-  const name = mx.from_dns?.toLowerCase()
-  return outcome.hosts.find(
-    ({ host, addresses }) =>
-      host === name || (mx.exchange !== undefined && addresses.includes(mx.exchange)),
+  const names = [mx.from_dns, mx.exchange].map((name) => name?.toLowerCase())
+  return (
+    outcome.hosts.find(({ host }) => names.includes(host)) ??
+    outcome.hosts.find(
+      ({ addresses }) => mx.exchange !== undefined && addresses.includes(mx.exchange),
+    )
   )
-}
-
-/** @returns undefined where nothing is demanded: what became of such a session, Haraka says when it has delivered. */
-function describe(plan: Plan, mx: HarakaMx, evidence: Evidence, now: Date): LogFields | undefined {
-  const planned = plannedFor(plan, mx)
-  if (!planned) return undefined
-  const { host, policy, requirement } = planned
-  const common = {
-    domain: plan.nextHop,
-    mx: host,
-    ...(mx.exchange === undefined ? {} : { ip: mx.exchange }),
-    policy,
-    require: requirement.level,
-    mode: 'observe',
-    // Of a session that enforcing would not have come to, there is nothing to say.
-    ...(evidence.kind === 'tls' && evidence.tooOld === undefined && requirement.level !== 'refuse'
-      ? { tls: `${evidence.protocol} ${evidence.cipher}` }
-      : {}),
-  } as const
-  if (requirement.level === 'refuse') {
-    return { ...common, verdict: 'refused', reason: requirement.reason, detail: requirement.detail }
-  }
-  if (!demandsTls(requirement)) return undefined
-  switch (evidence.kind) {
-    case 'left-alone':
-      return {
-        ...common,
-        verdict: 'cleartext',
-        reason: 'not-covered',
-        detail:
-          "Haraka's own settings keep it from TLS with this host; what enforcing would find is not known",
-      }
-    case 'no-tls': {
-      const { reason, detail } = evidence
-      return { ...common, verdict: 'refused', reason, detail }
-    }
-    case 'tls': {
-      const { session, protocol, tooOld } = evidence
-      if (tooOld !== undefined) {
-        const detail = `the session spoke ${protocol}, and [tls] min_version=${tooOld}`
-        return { ...common, verdict: 'refused', reason: 'tls-handshake-failed', detail }
-      }
-      const { verdict, reason, detail } = judge(requirement, session, now)
-      const asked = mx.from_dns ?? mx.exchange
-      const { sni } = requirement
-      // A server may show another certificate to who asks for another name.
-      const other =
-        verdict !== 'refused' || sni === undefined || sni === asked?.toLowerCase()
-          ? ''
-          : ` (in a session for ${asked ?? 'no name'}; enforcing asks for ${sni} in SNI)`
-      return { ...common, verdict, reason, detail: `${detail}${other}` }
-    }
-  }
 }

@@ -9,6 +9,7 @@ import { createRequire } from 'node:module'
 import type * as promClient from 'prom-client'
 import type { Counter, Histogram, Registry } from 'prom-client'
 import type { LookupSource, MeasuredSources, Metrics, PolicyCount, ResolverState } from './metrics'
+import type { HostEnd } from '../delivery/host-end'
 import { isOfTheAddress, REASONS } from '../reasons/catalogue'
 import { TROUBLE_KINDS } from '../store/troubles'
 import type { ReasonCode } from '../reasons/codes'
@@ -37,8 +38,21 @@ export function findPromClient(): PromClient | undefined {
 }
 
 const PREFIX = 'haraka_tls_policy_'
-const POLICIES = ['dane', 'sts', 'dane+sts', 'operator', 'none']
-const VERDICTS = ['verified', 'trusted', 'encrypted', 'cleartext', 'refused']
+/** Records, so that a new word does not compile until it has its label. */
+const POLICIES: Readonly<Record<HostEnd['policy'], true>> = {
+  dane: true,
+  sts: true,
+  'dane+sts': true,
+  operator: true,
+  none: true,
+}
+const VERDICTS: Readonly<Record<HostEnd['verdict'], true>> = {
+  verified: true,
+  trusted: true,
+  encrypted: true,
+  cleartext: true,
+  refused: true,
+}
 const SOURCES: readonly LookupSource[] = [
   'warm',
   'cache',
@@ -187,19 +201,24 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
       decisions.inc({ outcome })
       observe(decisionSeconds, {}, seconds)
     },
-    hostDone(fields) {
-      const mode = fields.mode ?? 'enforce'
-      if (isOfTheAddress(fields.reason)) {
-        undeliverables.inc({ reason: fields.reason, mode })
+    ended({ mode, policy, require, verdict, reason, session }) {
+      if (isOfTheAddress(reason)) {
+        undeliverables.inc({ reason, mode })
         return
       }
-      const policy = oneOf(POLICIES, fields.policy)
-      const verdict = oneOf(VERDICTS, fields.verdict)
-      verdicts.inc({ policy, verdict, mode })
-      if (verdict === 'refused') refusals.inc({ reason: knownReason(fields.reason), mode })
-    },
-    preflightDone(secured, seconds) {
-      observe(preflights, { result: secured ? 'secured' : 'refused' }, seconds)
+      const refused = verdict === 'refused'
+      // Of a host that was not reached there is no verdict; and one that was lost later on had its own.
+      if (reason !== 'connect-failed' && reason !== 'tls-lost') {
+        const labels = { policy: known(POLICIES, policy), verdict: known(VERDICTS, verdict) }
+        verdicts.inc({ ...labels, mode })
+      }
+      // Where nothing was demanded, plain Haraka would have come no further either.
+      if (refused && require !== 'opportunistic')
+        refusals.inc({ reason: knownReason(reason), mode })
+      const seconds = session?.seconds
+      if (seconds !== undefined && reason !== 'tls-lost') {
+        observe(preflights, { result: refused ? 'refused' : 'secured' }, seconds)
+      }
     },
     policyLookedUp(source, problem) {
       lookups.inc({ source })
@@ -289,6 +308,10 @@ const STS_PROBLEM = /^sts-(?:policy-|webpki-|txt-)/
 
 function isStsProblem(reason: string): boolean {
   return STS_PROBLEM.test(reason)
+}
+
+function known(words: Readonly<Record<string, true>>, word: string): string {
+  return Object.hasOwn(words, word) ? word : 'other'
 }
 
 function oneOf(words: readonly string[], word: string): string {

@@ -4,10 +4,10 @@
  * Promises: every label is one of a known few, never a domain, host or address, whatever came from the network; where
  * metrics are off, counting costs nothing and needs nothing. Nothing here throws: no count is worth a delivery.
  */
+import type { HostEnd } from '../delivery/host-end'
 import type { PlanOutcome } from '../delivery/types'
 import type { StsLookup } from '../mta-sts/types'
 import type { TroubleKind } from '../store'
-import type { LogFields } from './log-line'
 import type { StsProblemReason } from '../reasons/codes'
 
 /** `failed`: the decision ended in an exception. */
@@ -42,12 +42,16 @@ export interface About {
   readonly resolver: 'ad' | 'getdns' | 'none'
 }
 
+/** What is counted of a host's end. */
+export type CountedEnd = Pick<
+  HostEnd,
+  'mode' | 'policy' | 'require' | 'verdict' | 'reason' | 'session'
+>
+
 export interface Metrics {
   decided(outcome: DecisionOutcome, seconds: number): void
-  /** One for each line in the log: the verdict on a host. */
-  hostDone(fields: Pick<LogFields, 'policy' | 'verdict' | 'reason' | 'mode'>): void
-  /** Greeting to judgement, on a host that demands TLS. */
-  preflightDone(secured: boolean, seconds: number): void
+  /** One for each line in the log: what became of a host. */
+  ended(end: CountedEnd): void
   policyLookedUp(source: LookupSource, problem: StsProblemReason | undefined): void
   /** A TXT record says that there is a policy, and it cannot be had; nor is another one known, so that mail goes without. */
   policyUnavailable(problem: StsProblemReason): void
@@ -72,8 +76,7 @@ export interface MeasuredSources {
 /** Metrics are off. */
 export const NO_METRICS: Metrics = {
   decided: ignore,
-  hostDone: ignore,
-  preflightDone: ignore,
+  ended: ignore,
   policyLookedUp: ignore,
   policyUnavailable: ignore,
   policyFetched: ignore,

@@ -90,3 +90,10 @@ function plain(text: string): string {
     .trim()
     .slice(0, LONGEST)
 }
+
+/** How Node or OpenSSL calls an error, `ERR_SSL_WRONG_VERSION_NUMBER`; undefined where it has no such name. */
+export function troubleCode(err: unknown): string | undefined {
+  if (typeof err !== 'object' || err === null || !('code' in err)) return undefined
+  const { code } = err
+  return typeof code === 'string' && /^[A-Za-z0-9_.-]{1,60}$/.test(code) ? code : undefined
+}

@@ -70,7 +70,6 @@ export function policy(mode: StsMode, mx: readonly string[] = ['mx1.rcpt.test'])
 
 export function rules(changes: Partial<Rules> = {}): Rules {
   return {
-    observe: false,
     destination: undefined,
     withDane: 'dane',
     txtFailure: 'continue',

@@ -4,6 +4,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { USAGE } from '../../plugins/cli/arguments'
+import { endWithoutHost } from '../../plugins/delivery/host-end'
+import { hostEnd } from '../support/host-end'
 import { logLine } from '../../plugins/telemetry/log-line'
 import { REASONS } from '../../plugins/reasons/catalogue'
 import { searchPath } from '../../scripts/debian-packages'
@@ -23,35 +25,26 @@ const OURS = [
 
 /** What Haraka's log holds in the examples. */
 const LOG = [
-  logLine({
+  hostEnd({
     domain: 'example.com',
-    mx: 'mx.example.com',
-    policy: 'dane',
-    require: 'refuse',
-    verdict: 'refused',
-    reason: 'dane-no-match',
+    host: 'mx.example.com',
     mode: 'observe',
     detail: 'the certificate matches no record',
   }),
-  logLine({
+  hostEnd({
     domain: 'example.net',
-    mx: 'mx.example.net',
+    host: 'mx.example.net',
     policy: 'sts',
-    require: 'authenticate',
     verdict: 'verified',
     reason: 'sts-matched',
   }),
   ...(['no-such-domain', 'null-mx', 'bad-domain'] as const).map((reason) =>
-    logLine({
-      domain: 'exmaple.com',
-      policy: 'none',
-      require: 'refuse',
-      verdict: 'refused',
-      reason,
-      mode: 'observe',
-    }),
+    endWithoutHost(
+      { mode: 'observe', domain: 'exmaple.com', facts: undefined },
+      { reason, detail: 'exmaple.com is no domain' },
+    ),
   ),
-].map((line) => `2026-01-01T00:00:00.000Z [NOTICE] [-] [tls-policy] tls-policy: ${line}\n`)
+].map((end) => `2026-01-01T00:00:00.000Z [NOTICE] [-] [tls-policy] tls-policy: ${logLine(end)}\n`)
 
 let folder: string
 beforeEach(() => {

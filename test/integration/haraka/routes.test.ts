@@ -94,8 +94,7 @@ async function lead(
     contextSettings: () => ({ minVersion: 'TLSv1.2', ca: undefined }),
     now: () => new Date(),
     decisionTimeoutMs: () => 1000,
-    report: (_hmail, { reason }) => reasons.push(reason),
-    preflightDone: () => undefined,
+    ended: (_hmail, { reason }) => reasons.push(reason),
   })
   const log = () => undefined
   const hmail = {

@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { judge, type Judged } from '../../../plugins/delivery/judge'
-import { pkixOf } from '../../../plugins/haraka/watch'
+import { pkixOf } from '../../../plugins/haraka/held'
 import { presentedChain } from '../../../plugins/x509/presented'
 import {
   makeCertificate,

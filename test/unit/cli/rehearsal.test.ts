@@ -66,7 +66,15 @@ describe('a rehearsed delivery', () => {
     STARTTLS: '220 go\r\n',
   }
   const host = (port: number, requirement: Requirement, addresses = ['127.0.0.1']) =>
-    ({ host: 'mx.test', preference: 10, port, addresses, requirement, policy: 'none' }) as const
+    ({
+      host: 'mx.test',
+      preference: 10,
+      port,
+      addresses,
+      requirement,
+      policy: 'none',
+      demands: [],
+    }) as const
 
   function rehearsal(hosts: readonly PlannedHost[], options: Partial<RehearsalOptions> = {}) {
     return rehearse({

@@ -18,7 +18,15 @@ const refused: Requirement = { level: 'refuse', reason: 'tlsa-lookup-failed', de
 
 function host(requirement: Requirement, name = 'mx.example'): PlannedHost {
   const addresses = ['192.0.2.1']
-  return { host: name, preference: 10, port: 25, addresses, requirement, policy: 'sts' }
+  return {
+    host: name,
+    preference: 10,
+    port: 25,
+    addresses,
+    requirement,
+    policy: 'sts',
+    demands: [],
+  }
 }
 
 function trial(result: TrialResult, requirement: Requirement = verified): Trial {

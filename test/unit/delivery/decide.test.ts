@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { decide, raiseToOperatorsFloor } from '../../../plugins/delivery/decide'
+import { decide } from '../../../plugins/delivery/decide'
+import { raiseToOperatorsFloor } from '../../../plugins/delivery/requirement'
 import type { Rules } from '../../../plugins/delivery/decide'
 import { thisServer } from '../../../plugins/delivery/this-server'
 import type { Facts, PlannedHost, Requirement } from '../../../plugins/delivery/types'

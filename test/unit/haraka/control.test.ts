@@ -39,8 +39,7 @@ function controlOver(planForDomain: Planner['planForDomain']) {
     contextSettings: () => ({ minVersion: 'TLSv1.2', ca: undefined }),
     now: () => new Date(),
     decisionTimeoutMs: () => 1000,
-    report: () => undefined,
-    preflightDone: () => undefined,
+    ended: () => undefined,
   })
 }
 

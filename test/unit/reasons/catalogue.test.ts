@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
+import { hostEnd } from '../../support/host-end'
 import { logLine } from '../../../plugins/telemetry/log-line'
 import { plainWords, REASONS, sourceOf, statusCode } from '../../../plugins/reasons/catalogue'
 import { reasonsPage } from '../../support/reasons-page'
@@ -48,30 +49,22 @@ describe('what the author of returned mail reads', () => {
 })
 
 describe('log line', () => {
-  const fields = {
-    domain: 'rcpt.test',
-    mx: 'mx1.rcpt.test',
-    ip: '192.0.2.1',
-    policy: 'dane',
-    require: 'authenticate',
-    verdict: 'refused',
-    reason: 'dane-no-match',
-  } as const
+  const end = hostEnd()
 
   it('XC-05 has policy, requirement, verdict, reason and source, in one order', () => {
     assert.equal(
-      logLine(fields),
+      logLine(end),
       'domain=rcpt.test mx=mx1.rcpt.test ip=192.0.2.1 policy=dane require=authenticate ' +
         'verdict=refused reason=dane-no-match rfc="RFC 7672 section 3.2"',
     )
   })
 
   it('lets no remote text forge a field, a line or an escape sequence', () => {
-    const line = logLine({ ...fields, detail: 'x" verdict=verified\r\nnew line \u001b[2J' })
+    const line = logLine({ ...end, detail: 'x" verdict=verified\r\nnew line \u001b[2J' })
     assert.match(line, / detail="x' verdict:verified\?\?new line \?\[2J"$/)
   })
 
-  const KEYS = 'domain mx ip policy require verdict reason rfc mode tls detail'.split(' ')
+  const KEYS = 'domain mx ip policy require verdict reason rfc mode tls unmet detail'.split(' ')
   const hostile = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc
@@ -83,12 +76,14 @@ describe('log line', () => {
       )
       .map((parts) => parts.join('')),
   )
-  const texts = { domain: hostile, mx: hostile, ip: hostile, tls: hostile, detail: hostile }
+  const tls = fc.record({ protocol: hostile, cipher: hostile })
+  const session = fc.record({ stage: fc.constant('tls' as const), peer: hostile, tls })
+  const texts = { domain: hostile, host: hostile, address: hostile, detail: hostile, session }
 
   it('whatever hosts and servers say, each field is there once and says what we said', () => {
     fc.assert(
       fc.property(fc.record(texts, { requiredKeys: ['domain'] }), (theirs) => {
-        const line = logLine({ ...fields, mode: 'observe', ...theirs })
+        const line = logLine({ ...end, mode: 'observe', ...theirs })
         assert.match(line, /^[\x20-\x7e]+$/)
         // As grep counts.
         for (const key of KEYS)

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import type { Planner } from '../../../plugins/delivery/planner'
 import type { Plan } from '../../../plugins/delivery/types'
 import type { KnownPolicy, StsLookup } from '../../../plugins/mta-sts/types'
-import type { LogFields } from '../../../plugins/telemetry/log-line'
+import type { HostEnd } from '../../../plugins/delivery/host-end'
 import { NO_METRICS } from '../../../plugins/telemetry/metrics'
 import type { Metrics } from '../../../plugins/telemetry/metrics'
 import { createCensus } from '../../../plugins/telemetry/metrics-census'
@@ -14,6 +14,7 @@ import type { PrometheusMetrics } from '../../../plugins/telemetry/metrics-prome
 import { createStsTap, tapPlanner } from '../../../plugins/telemetry/metrics-taps'
 import { isOfTheAddress, REASONS } from '../../../plugins/reasons/catalogue'
 import type { ReasonCode } from '../../../plugins/reasons/codes'
+import { hostEnd } from '../../support/host-end'
 
 function makeMetrics(worker = 0): PrometheusMetrics {
   const client = findPromClient()
@@ -36,18 +37,17 @@ function parse(page: string): ReadonlyMap<string, number> {
   )
 }
 
-const DANE_REFUSED = {
-  policy: 'dane',
-  verdict: 'refused',
-  reason: 'dane-no-match',
-} as const
+/** With a session that the plugin held for so many seconds. */
+function lasted(seconds: number): Pick<HostEnd, 'session'> {
+  return { session: { stage: 'tls', peer: '192.0.2.1', seconds } }
+}
 
 describe('metrics for Prometheus', () => {
   it('counts verdicts by policy, and refusals by reason', async () => {
     const metrics = makeMetrics()
-    metrics.hostDone(DANE_REFUSED)
-    metrics.hostDone({ ...DANE_REFUSED, mode: 'observe' })
-    metrics.hostDone({ policy: 'sts', verdict: 'verified', reason: 'sts-matched' })
+    metrics.ended(hostEnd())
+    metrics.ended(hostEnd({ mode: 'observe' }))
+    metrics.ended(hostEnd({ policy: 'sts', verdict: 'verified', reason: 'sts-matched' }))
     const page = await read(metrics)
     const verdict = (labels: string) =>
       page.get(`haraka_tls_policy_verdicts_total{${labels},worker="0"}`)
@@ -59,6 +59,19 @@ describe('metrics for Prometheus', () => {
     assert.equal(refusal('reason="dane-no-match",mode="enforce"'), 1)
     assert.equal(refusal('reason="dane-no-match",mode="observe"'), 1)
     assert.equal(refusal('reason="sts-matched",mode="enforce"'), undefined)
+  })
+
+  it('counts a host that was not reached, and a later loss, as a refusal but not as a verdict', async () => {
+    const metrics = makeMetrics()
+    metrics.ended(hostEnd({ reason: 'connect-failed' }))
+    metrics.ended(hostEnd({ reason: 'tls-lost', corrects: true, ...lasted(1) }))
+    const page = await read(metrics)
+    for (const reason of ['connect-failed', 'tls-lost']) {
+      const labels = `{reason="${reason}",mode="enforce",worker="0"}`
+      assert.equal(page.get(`haraka_tls_policy_refusals_total${labels}`), 1)
+    }
+    assert.ok(![...page.keys()].some((key) => key.includes('verdicts_total')))
+    assert.equal(page.get('haraka_tls_policy_preflight_seconds_count{worker="0"}'), undefined)
   })
 
   it('begins at zero for each reason that can hold mail back, so that the first event is a rise', async () => {
@@ -80,8 +93,8 @@ describe('metrics for Prometheus', () => {
     const metrics = makeMetrics()
     metrics.decided('hosts', 0.003)
     metrics.decided('defer', 20)
-    metrics.preflightDone(true, 0.2)
-    metrics.preflightDone(false, 30)
+    metrics.ended(hostEnd({ verdict: 'verified', reason: 'dane-ee-matched', ...lasted(0.2) }))
+    metrics.ended(hostEnd(lasted(30)))
     metrics.policyLookedUp('fetched', undefined)
     metrics.policyLookedUp('cache', 'sts-txt-invalid')
     metrics.policyFetched('delivery', 'ok', 0.4)
@@ -152,10 +165,10 @@ describe('metrics for Prometheus', () => {
 
   it('a domain that takes no mail is no refusal, whatever the mode', async () => {
     const metrics = makeMetrics()
-    const others = { policy: 'none', require: 'refuse', verdict: 'refused', domain: 'x' } as const
+    const others = { policy: 'none', require: 'refuse' } as const
     for (const reason of ['no-such-domain', 'null-mx', 'no-mail-host', 'bad-domain'] as const) {
-      metrics.hostDone({ ...others, reason })
-      metrics.hostDone({ ...others, reason, mode: 'observe' })
+      metrics.ended(hostEnd({ ...others, reason }))
+      metrics.ended(hostEnd({ ...others, reason, mode: 'observe' }))
       const page = await read(metrics)
       for (const mode of ['enforce', 'observe']) {
         const labels = `{reason="${reason}",mode="${mode}",worker="0"}`
@@ -164,7 +177,7 @@ describe('metrics for Prometheus', () => {
       }
       assert.ok(![...page.keys()].some((key) => key.includes('verdicts_total')))
     }
-    metrics.hostDone({ ...others, policy: 'sts', reason: 'sts-domain-denied' })
+    metrics.ended(hostEnd({ ...others, policy: 'sts', reason: 'sts-domain-denied' }))
     const page = await read(metrics)
     const labels = '{reason="sts-domain-denied",mode="enforce",worker="0"}'
     assert.equal(page.get(`haraka_tls_policy_refusals_total${labels}`), 1)
@@ -176,8 +189,8 @@ describe('metrics for Prometheus', () => {
     const fields = fc.record({ policy: fc.string(), verdict: fc.string(), reason: fc.string() })
     fc.assert(
       fc.property(fields, (hostile) => {
-        metrics.hostDone(hostile as unknown as LogFields)
-        metrics.hostDone({ ...hostile, verdict: 'refused' } as unknown as LogFields)
+        metrics.ended(hostEnd(hostile as unknown as HostEnd))
+        metrics.ended(hostEnd({ ...(hostile as unknown as HostEnd), verdict: 'refused' }))
       }),
       { numRuns: 300 },
     )
@@ -190,7 +203,7 @@ describe('metrics for Prometheus', () => {
     const metrics = makeMetrics()
     for (const seconds of [-1, NaN, Infinity]) {
       metrics.decided('hosts', seconds)
-      metrics.preflightDone(true, seconds)
+      metrics.ended(hostEnd(lasted(seconds)))
       metrics.policyFetched('refresh', 'ok', seconds)
     }
   })
@@ -597,7 +610,7 @@ describe('reasons in the metrics', () => {
   it('each code of the catalogue is a label as it stands', async () => {
     const metrics = makeMetrics()
     for (const reason of Object.keys(REASONS) as ReasonCode[]) {
-      metrics.hostDone({ policy: 'sts', verdict: 'refused', reason })
+      metrics.ended(hostEnd({ policy: 'sts', reason }))
     }
     const page = await read(metrics)
     for (const reason of Object.keys(REASONS)) {
