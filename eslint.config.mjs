@@ -26,7 +26,7 @@ const ROOMS = {
     'settings',
     'wiring',
   ],
-  haraka: ['delivery', 'telemetry', 'reasons', 'x509'],
+  haraka: ['delivery', 'telemetry', 'reasons', 'requiretls', 'x509'],
   telemetry: ['delivery', 'dane', 'mta-sts', 'store', 'reasons'],
   delivery: [
     'reasons',
@@ -45,6 +45,7 @@ const ROOMS = {
   store: ['bounded', 'x509'],
   bounded: [],
   reasons: [],
+  requiretls: [],
 }
 
 /** Files that think and do no I/O: what they know comes in as arguments. The first comment of each says "Pure". */
@@ -63,6 +64,7 @@ const PURE = [
   'haraka/{dial,operator-tls,roads,unaided}.ts',
   'mta-sts/{record,policy,match,known,address,conclude,types}.ts',
   'reasons/{codes,catalogue}.ts',
+  'requiretls/{demand,offer,parameter}.ts',
   'telemetry/log-line.ts',
   'store/{record,redis-settings}.ts',
   'x509/{names,chain,roots,der,key,key-info,trouble}.ts',

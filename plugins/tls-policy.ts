@@ -3,11 +3,14 @@
  * It loads whole or not at all: a mistake in the settings or an unknown Haraka is an exception out of register(), with
  * which Haraka ends; a relay that is up enforces.
  */
+import { denysoft } from 'haraka-constants'
 import type { Config } from './config'
 import type { Health } from './dnssec-stub'
 import { createAhead } from './delivery/ahead'
 import { treatmentOf } from './delivery/planner'
 import { createControl } from './haraka/control'
+import { createInbound } from './haraka/inbound'
+import type { Inbound, InboundConnection, Next } from './haraka/inbound'
 import { findSeam } from './haraka/seam'
 import { tellRoads } from './haraka/tell-roads'
 import { createContextSource } from './haraka/tls-context'
@@ -27,6 +30,7 @@ import { prepareStore, wire } from './wiring'
 import type { Wiring, WiringOptions } from './wiring'
 
 interface Running {
+  readonly inbound: Inbound
   readonly metrics: MetricsService
   /** Begins the lookups for a message's domains, so that their deliveries may find them done. */
   readonly lookAhead: (domains: Iterable<string>) => void
@@ -41,6 +45,9 @@ interface Running {
 
 /** Haraka loads a plugin once for each process, and keeps nothing for it. */
 let running: Running | undefined
+
+/** The lowest number that Haraka takes. */
+const FIRST = -100
 
 /** Added to the settings' own time limits before a decision counts as lost. */
 const DECISION_GRACE_SECONDS = 5
@@ -120,6 +127,7 @@ export function register(this: HarakaPlugin): void {
   seam.install(control)
   let retired = false
   running = {
+    inbound: createInbound({ offer: () => ({ kind: 'not-offered', why: 'it is not built yet' }) }),
     metrics: service,
     lookAhead: createAhead(
       async (domain) => {
@@ -147,10 +155,14 @@ export function register(this: HarakaPlugin): void {
       }, hasSaidSo)
     },
   }
+  // First of all: behind a plugin that takes the sender, a tag would not be seen.
+  this.register_hook('mail', 'answer_requiretls', FIRST)
+  this.register_hook('queue', 'guard_requiretls', FIRST)
+  this.register_hook('queue_outbound', 'guard_requiretls', FIRST)
   this.register_hook('init_master', 'start_tls_policy')
   this.register_hook('init_child', 'start_tls_policy')
   // First of all: what comes after a hook that takes its time, Haraka's "not found" answers instead.
-  this.register_hook('init_http', 'serve_metrics', -100)
+  this.register_hook('init_http', 'serve_metrics', FIRST)
   // Last of all: mail that another plugin takes or refuses is looked up by nobody.
   this.register_hook('queue_outbound', 'look_ahead', 100)
 }
@@ -187,6 +199,25 @@ export function serve_metrics(
 ): void {
   running?.metrics.serve(server.http.app)
   next()
+}
+
+export function answer_requiretls(
+  this: HarakaPlugin,
+  next: Next,
+  connection: InboundConnection,
+  [, parameters]: readonly unknown[],
+): void {
+  if (running) running.inbound.mail(next, connection, parameters)
+  else next(denysoft)
+}
+
+export function guard_requiretls(
+  this: HarakaPlugin,
+  next: Next,
+  connection: InboundConnection,
+): void {
+  if (running) running.inbound.queue(next, connection)
+  else next(denysoft)
 }
 
 export function look_ahead(

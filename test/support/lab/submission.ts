@@ -1,5 +1,7 @@
 /** A mail client that hands one message to a server over SMTP (RFC 5321), strictly in step. */
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { PATIENCE } from './journal'
 
 export interface Mail {
@@ -29,9 +31,13 @@ export async function submit(mail: Mail, server: { host: string; port: number })
 
 /** One connection, for as many messages as wanted. Each step throws what `submit` throws. */
 export class MailClient {
-  readonly #replies: AsyncGenerator<string, undefined>
+  #socket: Socket
+  #replies: AsyncGenerator<string, undefined>
+  /** The latest reply to EHLO. */
+  ehlo = ''
 
-  private constructor(private readonly socket: Socket) {
+  private constructor(socket: Socket) {
+    this.#socket = socket
     this.#replies = repliesFrom(socket)
   }
 
@@ -40,9 +46,25 @@ export class MailClient {
     const client = new MailClient(connect(server))
     await client.#inTime(async () => {
       await client.#expect('greeting')
-      await client.#expect('EHLO', 'EHLO client.test')
+      client.ehlo = await client.#expect('EHLO', 'EHLO client.test')
     })
     return client
+  }
+
+  /** STARTTLS, whatever the certificate, and EHLO once more. */
+  startTls(): Promise<void> {
+    return this.#inTime(async () => {
+      await this.#expect('STARTTLS', 'STARTTLS')
+      this.#socket = connectTls({ socket: this.#socket, rejectUnauthorized: false })
+      await once(this.#socket, 'secureConnect')
+      this.#replies = repliesFrom(this.#socket)
+      this.ehlo = await this.#expect('EHLO', 'EHLO client.test')
+    })
+  }
+
+  /** @returns the reply to a command, whatever it is. */
+  say(command: string): Promise<string> {
+    return this.#inTime(() => this.#reply(command, command))
   }
 
   /** @returns the server's reply to the message. */
@@ -63,20 +85,25 @@ export class MailClient {
 
   /** Closes without a word. */
   cut(): void {
-    this.socket.destroy()
+    this.#socket.destroy()
   }
 
   async #expect(step: string, command?: string): Promise<string> {
-    if (command !== undefined) this.socket.write(`${command}\r\n`)
+    const reply = await this.#reply(step, command)
+    if (!/^[23]/.test(reply)) throw new Error(`${step}: ${reply}`)
+    return reply
+  }
+
+  async #reply(step: string, command?: string): Promise<string> {
+    if (command !== undefined) this.#socket.write(`${command}\r\n`)
     const { value } = await this.#replies.next()
     if (value === undefined) throw new Error(`${step}: the server closed the connection`)
-    if (!/^[23]/.test(value)) throw new Error(`${step}: ${value}`)
     return value
   }
 
   async #inTime<T>(work: () => Promise<T>): Promise<T> {
     const timer = setTimeout(() => {
-      this.socket.destroy(new Error(`no submission within ${PATIENCE} ms`))
+      this.#socket.destroy(new Error(`no submission within ${PATIENCE} ms`))
     }, PATIENCE)
     try {
       return await work()
