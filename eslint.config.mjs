@@ -17,6 +17,7 @@ const ROOMS = {
     'dnssec-stub',
     'x509',
     'store',
+    'tlsrpt',
     'config',
     'destinations',
     'ini',
@@ -40,6 +41,7 @@ const ROOMS = {
   ],
   dane: ['reasons', 'dnssec-stub', 'x509'],
   'mta-sts': ['reasons', 'dnssec-stub', 'x509', 'store', 'bounded'],
+  tlsrpt: ['reasons', 'delivery', 'mta-sts', 'dnssec-stub', 'store', 'bounded'],
   'dnssec-stub': ['bounded'],
   x509: [],
   store: ['bounded', 'x509'],
@@ -66,7 +68,8 @@ const PURE = [
   'reasons/{codes,catalogue}.ts',
   'requiretls/{demand,offer,parameter}.ts',
   'telemetry/log-line.ts',
-  'store/{record,redis-settings}.ts',
+  'store/{record,redis-settings,tally}.ts',
+  'tlsrpt/{lines,names,read,record,report,types}.ts',
   'x509/{names,chain,roots,der,key,key-info,trouble}.ts',
 ]
 const IO = [

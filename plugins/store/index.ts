@@ -5,7 +5,9 @@ import { memoryStore } from './memory'
 import { failed, inWords } from './outcome'
 import type { StoreTrouble } from './troubles'
 import type { Store, StoreSettings, StoreTools } from './types'
-import { withoutShared } from './unread'
+import { withoutShared, withoutTallies } from './unread'
+
+const UNUSED = 'Redis is not used'
 
 /**
  * Loads a backend's code ahead, while the user that started Haraka is still there: the one that it becomes may have no right to
@@ -36,7 +38,7 @@ export async function createStore(settings: StoreSettings, tools: StoreTools): P
         }
         tools.log.warn(`${trouble.text}. ${trouble.cure}`)
         return {
-          ...withoutShared(local, 'Redis is not used', tools.now),
+          ...withoutTallies(withoutShared(local, UNUSED, tools.now), UNUSED),
           troubles: () => [trouble, ...local.troubles()],
           examine: async () => [trouble, ...(await local.examine())],
         }

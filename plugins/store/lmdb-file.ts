@@ -29,6 +29,8 @@ export interface LmdbFile {
   readonly notes: Database<string, string>
   readonly used: Database<string, string>
   readonly leases: Database<string, string>
+  /** What lmdb-tally.ts counts. */
+  readonly tallies: Database<string, string>
   /** `<time> <domain>`, in order of time. */
   readonly agenda: Database<string, string>
   /** Where each domain stands on the agenda. */
@@ -183,6 +185,7 @@ function openWith(descriptor: number, path: string, readOnly: boolean): LmdbFile
     notes: table<string>('notes'),
     used: table<string>('used'),
     leases: table<string>('leases'),
+    tallies: table<string>('tallies'),
     agenda: table<string>('agenda'),
     planned: table<string>('planned'),
     changes: table<number>('changes'),

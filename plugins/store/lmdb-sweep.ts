@@ -5,7 +5,9 @@
 import type { Database } from 'lmdb'
 import { replan } from './lmdb-agenda'
 import type { LmdbFile } from './lmdb-file'
+import { isBefore } from './lmdb-tally'
 import { decodeRecord, GRACE } from './record'
+import { KEPT_DAYS } from './tally'
 
 export interface SweepTools {
   readonly now: () => number
@@ -17,6 +19,7 @@ export interface SweepTools {
   readonly transact: (act: () => void) => Promise<void>
 }
 
+const DAY = 86_400_000
 /** Milliseconds between two sweeps, and between two steps of one. */
 const SWEEP = 3_600_000
 const STEP = 1_000
@@ -62,6 +65,11 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
         },
       }
     }),
+    {
+      room: file.tallies,
+      wants: (key) => isBefore(key, Math.floor(now() / DAY) - KEPT_DAYS + 1),
+      handle: (key) => void file.tallies.removeSync(key),
+    },
   ]
 
   let looked = { at: now(), ticks: ticks() }

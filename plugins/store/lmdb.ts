@@ -13,6 +13,7 @@ import { domainsOf, dueEntries, replan, takeEntries } from './lmdb-agenda'
 import { type LmdbFile, openLmdb } from './lmdb-file'
 import { NoRoom } from './lmdb-room'
 import { createSweep } from './lmdb-sweep'
+import { lmdbTallies } from './lmdb-tally'
 import { Busy, createWriter } from './lmdb-writer'
 import { memoryStore } from './memory'
 import { DONE, failed, inWords, stored, tell, within } from './outcome'
@@ -28,7 +29,7 @@ import {
 } from './record'
 import { createTroubles, type TroubleKind, type Troubles } from './troubles'
 import type { ChangeListener, Store, Stored, StoreTools } from './types'
-import { withoutShared } from './unread'
+import { withoutShared, withoutTallies } from './unread'
 
 /** Milliseconds for one write: the lock may be with another worker, and the disk may be busy. */
 const DEADLINE = 2_000
@@ -71,7 +72,8 @@ export function lmdbStore(path: string, tools: StoreTools, cure = cureFor(path))
   if (!opened.ok) {
     const text = `policies are kept in memory only, the store cannot be opened: ${opened.detail}`
     troubles.begin({ kind: 'file-closed', text, cure })
-    const memory = withTroubles(memoryStore(tools), troubles)
+    const own = withoutTallies(memoryStore(tools), "the store's file cannot be opened")
+    const memory = withTroubles(own, troubles)
     // What is in it may hold, and is not known; where there has never been one, there is nothing to know.
     return mayExist(path) ? withoutShared(memory, 'its file cannot be read', tools.now) : memory
   }
@@ -229,6 +231,7 @@ function storeOn(
   })
 
   return {
+    ...lmdbTallies({ file, read, write }),
     async getPolicy(domain) {
       if (!isDomain(domain)) return failed('not a domain')
       const kept = overflowing ? await overflow.getPolicy(domain) : undefined

@@ -5,6 +5,7 @@
  */
 import { boundedMap, type BoundedMap } from '../bounded/map'
 import { OBJECT, ofText } from '../bounded/octets'
+import { memoryTallies } from './memory-tally'
 import { failed, stored, tell } from './outcome'
 import { GRACE, isDomain, isNoteName, MAX_NOTE, whyUnstorable } from './record'
 import type { ChangeListener, PolicyRecord, Store, StoreTools } from './types'
@@ -55,6 +56,7 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
     Promise.resolve(closed ? failed('the store is closed') : stored(read()))
 
   return {
+    ...memoryTallies(now, answer),
     getPolicy: (domain) => answer(() => policies.get(domain)),
     setPolicy(record) {
       const reason = whyUnstorable(record)

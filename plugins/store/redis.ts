@@ -14,6 +14,7 @@ import { DONE, failed, inWords, stored, tell, within } from './outcome'
 import { type Commands, connectRedis } from './redis-connect'
 import { isAnswer, type RedisTroubleKind, saying, troubleKind, troubleOf } from './redis-errors'
 import { examine, type Examined } from './redis-exam'
+import { redisTallies } from './redis-tally'
 import {
   decodeRecord,
   encodeRecord,
@@ -28,6 +29,7 @@ import {
   whyUnstorable,
 } from './record'
 import { ACQUIRE, RELEASE, SET_AND_TELL, TAKE_DUE } from './redis-scripts'
+import { randomLetters } from './letters'
 import { createTroubles } from './troubles'
 import type {
   ChangeListener,
@@ -256,6 +258,7 @@ export function redisStore(
   }
 
   const store: Store = {
+    ...redisTallies({ ask, prefix, newName: () => randomLetters(8) }),
     async getPolicy(domain, { passing = false } = {}) {
       if (!isDomain(domain)) return failed('not a domain')
       const [remote, own] = await Promise.all([getRemote(domain), local.getPolicy(domain)])
@@ -369,12 +372,13 @@ export function redisStore(
       const set = ask((redis) => redis.set(key(domain, 'used'), String(day), px(KEEP_USED)))
       return either(await Promise.all([set, local.markUsed(domain, day)]))
     },
-    async acquire(name, owner, ttl) {
+    async acquire(name, owner, ttl, { everywhere = false } = {}) {
       const arguments_ = [owner, String(Math.max(1, Math.round(ttl)))]
       const taken = await ask((redis) =>
         redis.eval(ACQUIRE, { keys: [`${prefix}:lease:${name}`], arguments: arguments_ }),
       )
-      return taken.ok ? stored(taken.value === 1) : local.acquire(name, owner, ttl)
+      if (taken.ok) return stored(taken.value === 1)
+      return everywhere ? taken : local.acquire(name, owner, ttl)
     },
     async release(name, owner) {
       const options = { keys: [`${prefix}:lease:${name}`], arguments: [owner] }

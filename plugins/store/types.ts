@@ -8,7 +8,10 @@
  * kept as served, so that nobody trusts a parsed form that others could have written.
  */
 
+import type { TallyBatch, TallyEntry } from './tally'
 import type { StoreTrouble, TroubleKind } from './troubles'
+
+export type { TallyAdd, TallyBatch, TallyEntry, TallyWay } from './tally'
 
 /** How a call ended. After `ok: false` the caller goes on with what it knows itself. */
 export type Stored<T> =
@@ -53,7 +56,22 @@ export interface Taken {
 /** @param domain what changed; undefined: anything may have (changes were missed, look again) */
 export type ChangeListener = (domain: string | undefined) => void
 
-export interface Store {
+/**
+ * Counts that all who share the store raise together (tally.ts). There is no second place for them: where the shared one cannot be
+ * reached, the call fails, also where policies would go on with this machine's own.
+ */
+export interface TallyStore {
+  /** @returns how much of it was lost, as there was no room */
+  addToTally(batch: TallyBatch): Promise<Stored<number>>
+  /** All of a part: at most about a mebioctet. */
+  readTally(day: number, part: number): Promise<Stored<readonly TallyEntry[]>>
+  /** @param names of the domain's entries, as read */
+  dropTally(day: number, domain: string, names: readonly string[]): Promise<Stored<void>>
+  /** Eight lower-case letters that tell those who share this store from all others; made once, and kept. */
+  clusterName(): Promise<Stored<string>>
+}
+
+export interface Store extends TallyStore {
   /**
    * The record of a domain; it may have expired. `ok` without a record means that there is none, for anybody who shares the store;
    * where a part of the store could not be read in which there may be one, the call fails.
@@ -99,9 +117,15 @@ export interface Store {
    * Takes a lease: until it is released, or `ttlMs` have passed, nobody else gets it. Its owner may take it again, and so
    * prolong it.
    * @param owner a text that nobody else uses
+   * @param options.everywhere fails where those of other machines cannot be asked; left out: then it is this machine's lease
    * @returns whether it was free, or the owner's
    */
-  acquire(name: string, owner: string, ttlMs: number): Promise<Stored<boolean>>
+  acquire(
+    name: string,
+    owner: string,
+    ttlMs: number,
+    options?: { readonly everywhere?: boolean },
+  ): Promise<Stored<boolean>>
   /** Gives a lease back; without effect when it is no longer the owner's. */
   release(name: string, owner: string): Promise<Stored<void>>
 

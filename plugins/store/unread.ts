@@ -3,7 +3,7 @@
  * put into what is left holds; of all else nobody knows whether there is a policy, and that is said.
  */
 import { failed } from './outcome'
-import type { PolicyRecord, Store } from './types'
+import type { PolicyRecord, Store, TallyStore } from './types'
 
 /** @param why a sentence without its end, for mail that waits */
 export function withoutShared(store: Store, why: string, now: () => number): Store {
@@ -14,6 +14,18 @@ export function withoutShared(store: Store, why: string, now: () => number): Sto
       return own.ok && holds(own.value, now()) ? own : failed(why)
     },
   }
+}
+
+/** Counts that nobody shares would be reported as those of all. */
+export function withoutTallies(store: Store, why: string): Store {
+  const refuse = () => Promise.resolve(failed(why))
+  const none: TallyStore = {
+    addToTally: refuse,
+    readTally: refuse,
+    dropTally: refuse,
+    clusterName: refuse,
+  }
+  return { ...store, ...none }
 }
 
 /** Whether a record of this machine may be used in place of one that cannot be read. */

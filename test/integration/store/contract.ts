@@ -1,6 +1,7 @@
 /** What every store must do, whichever it is; each backend's tests run it. */
 import assert from 'node:assert/strict'
 import type { Due, Logger, PolicyRecord, Store, Stored } from '../../../plugins/store/types'
+import { tallyContract } from './tally-contract'
 
 export const NOW = 1_800_000_000_000
 const HOUR = 3_600_000
@@ -96,6 +97,13 @@ function register(make: () => StoreUnderTest): void {
   })
   afterEach(async () => {
     for (const each of open.splice(0)) await each.close()
+  })
+
+  tallyContract({
+    store: () => store,
+    another: () => another(),
+    isShared: () => under.shared,
+    day: () => Math.floor(clock.now() / 86_400_000),
   })
 
   it('SC-01 keeps a policy as it was set, text and all', async () => {

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { createClient, ErrorReply } from 'redis'
 import { memoryStore } from '../../../plugins/store/memory'
 import { redisStore } from '../../../plugins/store/redis'
+import { partOf } from '../../../plugins/store/tally'
 import { isAnswer, troubleKind, troubleOf } from '../../../plugins/store/redis-errors'
 import type { Store } from '../../../plugins/store/types'
 import type { TroubleKind } from '../../../plugins/store/troubles'
@@ -223,6 +224,14 @@ describe('XC-11 Redis that answers with errors', () => {
     const { store } = machine(user)
     assert.deepEqual(await store.examine(), [])
     await until(() => kinds(store).length === 0)
+    const [day, part] = [20_000, partOf('rcpt.test')]
+    const adds = [
+      { domain: 'rcpt.test', by: 1, ways: [{ counter: 'D n d', texts: [['T d', 'x']] }] as const },
+    ]
+    assert.ok((await store.addToTally({ day, part, worker: 'w', sequence: 1, adds })).ok)
+    assert.ok((await store.readTally(day, part)).ok)
+    assert.ok((await store.dropTally(day, 'rcpt.test', ['D n d', 'T d'])).ok)
+    assert.ok((await store.clusterName()).ok)
     assert.deepEqual(await words('ACL', 'LOG'), [])
   })
 
