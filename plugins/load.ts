@@ -1,6 +1,6 @@
 /**
  * tls-policy.ini for a running Haraka: loaded whole at its start, or Haraka does not come up; later changed whole, or not at
- * all. A file that was emptied, cut off or taken away changes nothing: it says what would be gone.
+ * all. A file that was emptied, cut off or taken away changes nothing, and no worker begins with less than the others have.
  */
 import cluster from 'node:cluster'
 import type { Config, IniFile } from './config'
@@ -10,6 +10,8 @@ import type { HarakaPlugin } from './haraka/types'
 import { NO_FILE, readOwnFile } from './own-file'
 import type { OwnFile } from './own-file'
 import {
+  EMPTY,
+  isEmpty,
   readTlsPolicyIni,
   redisMistakes,
   redisServer,
@@ -43,10 +45,14 @@ export function load(plugin: HarakaPlugin, outbound: OutboundModule, onChange: (
   const ini = harakasReading(plugin, onChange)
   try {
     const own = ownFile(plugin)
+    if (own.isThere && isEmpty(own.text)) throw new Error(EMPTY)
+    if (masterHasSettings() && saysNothing(own.text)) throw new Error(emptied(own, 'all of them'))
     if (own.isThere && saysNothing(own.text)) {
       plugin.logwarn(plugin, 'tls-policy.ini has no setting in it: each is at its default')
     }
-    return understand(plugin, outbound, ini, own)
+    const loaded = understand(plugin, outbound, ini, own)
+    tellWorkers(own)
+    return loaded
   } catch (err: unknown) {
     const mistakes = sentence(err)
     for (const mistake of mistakes.split('\n')) plugin.logcrit(plugin, mistake)
@@ -70,6 +76,7 @@ export function reload(
     const gone = settingsGone(before.own.text, own.text)
     if (gone !== '' && saysNothing(own.text)) throw new Error(emptied(own, gone))
     const after = understand(plugin, outbound, ini, own)
+    tellWorkers(own)
     const lost = gone === '' ? '' : `; no longer set: ${gone}`
     if (speaksForAll()) plugin.lognotice(plugin, `the settings were loaded anew${lost}`)
     return after
@@ -78,6 +85,20 @@ export function reload(
     plugin.logerror(plugin, `the settings stay as they were: ${why}`)
     return before
   }
+}
+
+/** In a worker's environment: its master runs with settings out of the operator's file. */
+const HAS_SETTINGS = 'HARAKA_TLS_POLICY_HAS_SETTINGS'
+
+/** Workers are started at any time, in the place of one that died: each gets its master's environment as it is then. */
+function tellWorkers({ text }: OwnFile): void {
+  if (cluster.isWorker) return
+  if (saysNothing(text)) delete process.env[HAS_SETTINGS]
+  else process.env[HAS_SETTINGS] = 'true'
+}
+
+function masterHasSettings(): boolean {
+  return cluster.isWorker && process.env[HAS_SETTINGS] !== undefined
 }
 
 /** A disk that is full, or a copy in two steps, leaves an empty file behind; to take all back is a decision. */

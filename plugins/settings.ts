@@ -36,6 +36,16 @@ function asDestination(line: IniLine): IniLine {
   return destination ? { kind: 'setting', at, section, text, ...destination, inList: false } : line
 }
 
+/** Not even a comment: a file that is just being written, or for which the disk had no room. */
+export function isEmpty(text: string): boolean {
+  return text.replace('\ufeff', '').trim() === ''
+}
+
+/** Why Haraka does not start with such a file. */
+export const EMPTY =
+  'tls-policy.ini is there and empty, as a file is that could not be written: put its settings back. To have all defaults, ' +
+  'write the one line [main] into it, or remove it'
+
 /** An empty file, or comments alone. */
 export function saysNothing(text: string): boolean {
   return readLines(text).length === 0

@@ -16,6 +16,8 @@ import { NO_FILE, readOwnFile } from '../own-file'
 import { readOwnUser } from '../own-user'
 import type { OwnUser } from '../own-user'
 import {
+  EMPTY,
+  isEmpty,
   readTlsPolicyIni,
   redisMistakes,
   redisServer,
@@ -74,6 +76,7 @@ export function readSettings(folder: string): SettingsResult {
   let own = NO_FILE
   const unreadable = sentenceOf(() => (own = readOwnFile(join(folder, 'config'))))
   if (unreadable !== undefined) return { ok: false, mistakes: [unreadable] }
+  if (own.isThere && isEmpty(own.text)) return { ok: false, mistakes: [EMPTY] }
   const read = readTlsPolicyIni(
     mergeIni(parseIni(readIfThere(SHIPPED)), parseIni(own.text)),
     own.text,

@@ -151,10 +151,22 @@ describe('end to end: the settings file', function () {
     assert.deepEqual((await doctorSays()).slice(1), expected)
   })
 
-  it('at a start an empty file is the defaults, which the log and doctor say', async () => {
-    await writeFile(path(), '')
+  it('with an empty file Haraka does not start: doctor and check say the same, and how to have the defaults', async () => {
+    for (const text of ['', '\ufeff\r\n \n']) {
+      await writeFile(path(), text)
+      await assert.rejects(haraka.restart())
+      assert.ok(haraka.log().some((line) => /tls-policy\.ini is there and empty/.test(line)))
+      assert.match((await doctorSays()).join('\n'), /is there and empty.* the one line \[main\]/)
+      assert.equal((await runCommand(haraka.folder, 'check', 'stripped.test')).code, 78)
+    }
+  })
+
+  it('at a start comments alone are the defaults, which the log and doctor say; so is no file', async () => {
+    await writeFile(path(), '; nothing yet\n')
     await haraka.restart()
     await haraka.waitForLine('the note', /tls-policy\.ini has no setting in it/)
     assert.match((await doctorSays()).join('\n'), /tls-policy\.ini has no setting in it/)
+    await rm(path())
+    await haraka.restart()
   })
 })

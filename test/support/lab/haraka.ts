@@ -120,6 +120,8 @@ export class Haraka {
     )
     const files = { ...defaults, ...config }
     for (const name of new Set([...Object.keys(ownLines), ...Object.keys(files)])) {
+      // With an empty one Haraka does not start.
+      if (name === 'tls-policy.ini' && files[name] === '') continue
       await this.configure(name, files[name] ?? '')
     }
   }
