@@ -28,6 +28,7 @@ import { resolverWords } from './resolver-words'
 import { storeFolderBeside } from './settings'
 import { prepareStore, wire } from './wiring'
 import type { Wiring, WiringOptions } from './wiring'
+import { readWorkers } from './workers'
 
 interface Running {
   readonly inbound: Inbound
@@ -83,6 +84,7 @@ export function register(this: HarakaPlugin): void {
       log,
       storeFolder: storeFolder(this),
       owner,
+      workers: readWorkers(smtpIni(this)),
       redisIni: readRedisIni(this),
       redisCa: loaded.redisCa,
       ca: () => loaded.contextSettings.ca,
@@ -287,10 +289,14 @@ function isHttpOn(plugin: HarakaPlugin): boolean {
 
 /** Who Haraka becomes as soon as it listens. */
 function ownUser(plugin: HarakaPlugin): OwnUser {
+  return readOwnUser(smtpIni(plugin))
+}
+
+function smtpIni(plugin: HarakaPlugin): Readonly<Record<string, unknown>> | undefined {
   const { main } = plugin.config.get('smtp.ini') as {
     readonly main?: Readonly<Record<string, unknown>>
   }
-  return readOwnUser(main)
+  return main
 }
 
 function storeFolder(plugin: HarakaPlugin): string {

@@ -12,7 +12,7 @@ import { createPlanner } from './delivery/planner'
 import type { Planner } from './delivery/planner'
 import { createSelf } from './delivery/self'
 import type { SelfOptions } from './delivery/self'
-import { createResolver } from './dnssec-stub'
+import { createResolver, MOST_UNDER_WAY } from './dnssec-stub'
 import type { Health, ManagedResolver } from './dnssec-stub'
 import { fetchPolicy } from './mta-sts/fetch'
 import { rememberTrust } from './mta-sts/https-get'
@@ -44,6 +44,8 @@ export interface WiringOptions {
   readonly redisCa: string | undefined
   /** The user that Haraka becomes. */
   readonly owner: OwnUser
+  /** Processes of this Haraka that deliver: they have one resolver. Default 1. */
+  readonly workers?: number
   readonly ca: () => string | undefined
   /** What Haraka's settings say of this server itself. */
   readonly self: Pick<SelfOptions, 'localMxOk' | 'name' | 'publicIp'>
@@ -249,11 +251,15 @@ function wireStore(config: Config, options: WiringOptions): Promise<Store> {
   )
 }
 
+/** Questions of one worker: with fewer it could not look up the hosts of a large domain together. */
+const LEAST_UNDER_WAY = 96
+
 /** @throws Error with a sentence for the operator, where the backend cannot be had. */
 export function wireResolver({
   config,
   onHealth,
-}: Pick<WiringOptions, 'config' | 'onHealth'>): ManagedResolver {
+  workers = 1,
+}: Pick<WiringOptions, 'config' | 'onHealth' | 'workers'>): ManagedResolver {
   const { dns } = config()
   return createResolver({
     backend: dns.backend,
@@ -264,6 +270,7 @@ export function wireResolver({
     deadlineMs: dns.deadlineSeconds * 1000,
     selfTest: { signedName: dns.selfTest },
     cacheOctets: CACHED_OUTCOMES,
+    concurrency: Math.max(LEAST_UNDER_WAY, Math.floor(MOST_UNDER_WAY / workers)),
     onHealth,
   })
 }

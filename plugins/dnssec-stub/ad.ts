@@ -46,6 +46,8 @@ const ATTEMPTS = 2
 const ABREAST = 128
 /** Longer than the way to a resolver and back; what is in its cache has been answered by then. */
 const ASIDE_MS = 25
+/** Unbound was seen to try name servers that never answer for about eleven seconds. */
+const HELD_MS = 12_000
 
 /** The servers that are asked: where any is trusted, the others are left out, lest silencing one strips security. */
 export function serversAsked(servers: readonly TrustedServer[]): readonly TrustedServer[] {
@@ -65,6 +67,7 @@ export function adResolver(options: AdOptions): AdResolver {
   const ask: Ask = async <T extends RecordType>(
     question: Question & { readonly type: T },
     signal: AbortSignal,
+    rest: () => Promise<void>,
   ): Promise<Step<T>> => {
     const failures = new Map<TrustedServer, Failure>()
     const order = [...upstreams.slice(firstChoice), ...upstreams.slice(0, firstChoice)]
@@ -72,7 +75,9 @@ export function adResolver(options: AdOptions): AdResolver {
     for (let tries = 0; tries < attempts; tries++) {
       for (const one of order) {
         const { server } = one
-        if (!mayAskAgain(failures.get(server))) continue
+        const earlier = failures.get(server)
+        if (!mayAskAgain(earlier)) continue
+        if (earlier?.cause === 'timeout') await rest()
         const step = await one.ask(question, signal, { again: tries > 0 })
         if (step.kind === 'failed') {
           if (step.cause === 'aborted') return worst(failures) ?? step
@@ -90,7 +95,12 @@ export function adResolver(options: AdOptions): AdResolver {
 
   const resolver = resolverOver(ask, {
     ...options,
-    limits: limits(options.concurrency, { abreast: ABREAST, asideMs: ASIDE_MS, background: 32 }),
+    limits: limits(options.concurrency, {
+      abreast: ABREAST,
+      asideMs: ASIDE_MS,
+      background: 32,
+      heldMs: HELD_MS,
+    }),
   })
   return {
     resolve: (name, type, resolveOptions) => resolver.resolve(name, type, resolveOptions),

@@ -30,7 +30,7 @@ export interface ResolverOptions extends BackendOptions {
   readonly onHealth?: (health: Health, before: Health | undefined) => void
   /** Of memory, for what was answered; default 2 MiB, some 7,000 answers. */
   readonly cacheOctets?: number
-  /** How many lookups may be under way at a time; default 4096. */
+  /** How many questions a resolver may have of us at a time; default 960. */
   readonly concurrency?: number
   /** Milliseconds of a clock that never steps. */
   readonly now?: () => number
@@ -64,7 +64,7 @@ export interface ManagedResolver {
   readonly stoodInLineMs: () => number
   /** Whether such lookups stand in line now. */
   readonly isInLine: () => boolean
-  /** Whether so many of them are under way that none may be in vain: resolvers take a bounded number of questions at a time. */
+  /** Whether so many of them are under way that none may be in vain: a resolver takes a bounded number of questions. */
   readonly isCrowded: () => boolean
   /** One line: backend, servers, whose AD bit is believed. */
   describe(): string
@@ -77,11 +77,11 @@ export interface ManagedResolver {
 /** Between two self-tests for the sake of lookups. */
 const PAUSE_MS = 1000
 
-/** Lookups under way that are a crowd: few of the 1,024 questions that Unbound takes at a time where nobody set more. */
-const CROWD = 32
+/** Lookups under way that are a crowd: few of those that a resolver takes. */
+const CROWD = 16
 
-/** Twice what a thousand dead domains hold at a time; each takes some kilobytes. */
-const MOST_UNDER_WAY = 4096
+/** Where nobody set more, Unbound takes 1,024 questions at a time, and lets a client wait for 1,000 answers. */
+export const MOST_UNDER_WAY = 960
 
 /**
  * @throws Error with a sentence for the operator when a server or the trust anchor file cannot be read, or when
@@ -139,7 +139,7 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
     era++
     cache.clear()
     former.close()
-    void watch.again()
+    watch.again().catch(() => undefined)
   }
 
   async function test(): Promise<Health> {
@@ -166,7 +166,7 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
     if (now() - testedForLookups < PAUSE_MS) return
     testedForLookups = now()
     if (closely) lookAtServers(true)
-    void watch.check()
+    watch.check().catch(() => undefined)
   }
 
   function onAnswer(): void {

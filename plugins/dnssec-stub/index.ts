@@ -2,7 +2,12 @@
  * A DNSSEC-aware stub resolver for Node: lookups that say secure, insecure or failed. Imports nothing else of this
  * package; docs/dnssec-stub.md tells how to use it in other projects.
  */
-export { createResolver, type ManagedResolver, type ResolverOptions } from './create'
+export {
+  createResolver,
+  MOST_UNDER_WAY,
+  type ManagedResolver,
+  type ResolverOptions,
+} from './create'
 export { cached, type CachedResolver, type CacheOptions } from './cache'
 export { canonicalName } from './names'
 export {

@@ -8,7 +8,11 @@ export interface Line<T> {
   readonly add: (zone: string, one: T) => () => void
   /** Takes out the next one of a zone that may go on now; undefined where there is none. */
   next(mayGo: (zone: string) => boolean): { readonly zone: string; readonly one: T } | undefined
+  /** The same for the zone that came last. */
+  last(mayGo: (zone: string) => boolean): { readonly zone: string; readonly one: T } | undefined
   readonly length: number
+  /** How many of a zone. */
+  of(zone: string): number
 }
 
 export function line<T>(): Line<T> {
@@ -23,10 +27,18 @@ export function line<T>(): Line<T> {
     if (places.size === 0) zones.delete(zone)
   }
 
+  function take(zone: string): { readonly zone: string; readonly one: T } | undefined {
+    const [place] = zones.get(zone) ?? []
+    if (place === undefined) return undefined
+    remove(zone, place)
+    return { zone, one: place.one }
+  }
+
   return {
     get length() {
       return length
     },
+    of: (zone) => zones.get(zone)?.size ?? 0,
     add(zone, one) {
       const place = { one }
       const places = zones.get(zone) ?? new Set()
@@ -35,17 +47,22 @@ export function line<T>(): Line<T> {
       return () => remove(zone, place)
     },
     next(mayGo) {
-      for (const [zone, places] of zones) {
-        const [place] = places
-        if (place === undefined || !mayGo(zone)) continue
-        remove(zone, place)
-        if (places.size > 0) {
+      for (const zone of zones.keys()) {
+        if (!mayGo(zone)) continue
+        const taken = take(zone)
+        const left = zones.get(zone)
+        if (left !== undefined) {
           zones.delete(zone)
-          zones.set(zone, places)
+          zones.set(zone, left)
         }
-        return { zone, one: place.one }
+        return taken
       }
       return undefined
+    },
+    last(mayGo) {
+      let last: string | undefined
+      for (const zone of zones.keys()) if (mayGo(zone)) last = zone
+      return last === undefined ? undefined : take(last)
     },
   }
 }

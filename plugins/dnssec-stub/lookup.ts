@@ -24,8 +24,17 @@ import type { Message, Question } from './wire'
 export type Step<T extends RecordType> =
   (Exclude<Finding<T>, { kind: 'failed' }> & { readonly security: Security }) | Failure
 
-/** Asks one question, without following aliases any further than the reply does. Ends when the signal fires. */
+/**
+ * Asks one question, without following aliases any further than the reply does. Ends when the signal fires.
+ * @param rest To be awaited before the same server is asked the same once more: in a crowd until it has given the first one up.
+ */
 export type Ask = <T extends RecordType>(
+  question: Question & { readonly type: T },
+  signal: AbortSignal,
+  rest: () => Promise<void>,
+) => Promise<Step<T>>
+
+type AskOnce = <T extends RecordType>(
   question: Question & { readonly type: T },
   signal: AbortSignal,
 ) => Promise<Step<T>>
@@ -68,14 +77,21 @@ export function resolverOver(ask: Ask, options: LookupOptions): ClosableResolver
       let timer: NodeJS.Timeout | undefined
       pending.add(lookup)
       const leaveSignal = signal && onAbort(signal, abort)
-      const leave = await entrance.enter(zoneOf(canonical), lookup.signal, background)
+      const zone = zoneOf(canonical)
+      const leave = await entrance.enter(zone, lookup.signal, background)
+      const entered = now()
+      const rest = (): Promise<void> => pause(entrance.restMs(zone, entered), lookup.signal)
+      let isAnswered = true
       try {
+        if (leave === 'full') return failure('network', 'too many lookups wait in this process')
         if (leave !== undefined) {
           timer = setTimeout(() => {
             isLate = true
             lookup.abort()
           }, deadlineMs)
-          const outcome = await follow(canonical, type, ask, lookup.signal)
+          const asks: AskOnce = (question, end) => ask(question, end, rest)
+          const outcome = await follow(canonical, type, asks, lookup.signal)
+          isAnswered = outcome.kind !== 'failed' || !UNANSWERED.includes(outcome.cause)
           if (!lookup.signal.aborted) return outcome
           if (isLate && outcome.kind === 'failed' && outcome.cause !== 'aborted') return outcome
         }
@@ -83,7 +99,7 @@ export function resolverOver(ask: Ask, options: LookupOptions): ClosableResolver
           ? failure('timeout', `no outcome within ${deadlineMs} ms`)
           : failure('aborted', 'aborted')
       } finally {
-        leave?.()
+        if (leave !== 'full') leave?.(isAnswered)
         clearTimeout(timer)
         pending.delete(lookup)
         leaveSignal?.()
@@ -96,10 +112,27 @@ export function resolverOver(ask: Ask, options: LookupOptions): ClosableResolver
   }
 }
 
+/** The server may have the question still. */
+const UNANSWERED: readonly FailureCause[] = ['timeout', 'aborted']
+
+/** Ends early where the signal fires. */
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  if (milliseconds <= 0 || signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => {
+    const over = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', over)
+      resolve()
+    }
+    const timer = setTimeout(over, milliseconds)
+    signal.addEventListener('abort', over, { once: true })
+  })
+}
+
 async function follow<T extends RecordType>(
   name: string,
   type: T,
-  ask: Ask,
+  ask: AskOnce,
   signal: AbortSignal,
 ): Promise<Outcome<T>> {
   const aliases: string[] = []

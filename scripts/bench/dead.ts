@@ -12,6 +12,10 @@ import { type World, ZONE } from './world'
 
 const ROUNDS = 3
 const COUNTS = [0, 100, 1000] as const
+const ROOMS = [
+  ['defaults', "the resolver's defaults"],
+  ['advised', 'the resolver as advised'],
+] as const
 /** Recipients of one message. */
 const OF_ONE = 50
 const PORT = 2580
@@ -28,23 +32,28 @@ const variants = [
 export async function benchDead(world: World): Promise<readonly Row[]> {
   const servers = await silentServers(world, Math.max(...COUNTS))
   const trials = Array.from({ length: ROUNDS }, (_, round) =>
-    COUNTS.flatMap((count) =>
-      variants.map((variant) => ({
-        ...variant,
-        count,
-        label: `dead-${variant.plugin}-${count}-${round}`,
-      })),
+    ROOMS.flatMap(([room, words]) =>
+      COUNTS.flatMap((count) =>
+        variants.map((variant) => ({
+          ...variant,
+          count,
+          room,
+          words,
+          label: `dead-${variant.plugin}-${room}-${count}-${round}`,
+        })),
+      ),
     ),
   ).flat()
   await world.domains(trials.map(({ label }) => ({ label, publishes: 'both' })))
   const rounds = new Rounds('dead')
-  for (const { name, plugin, count, label } of trials) {
-    await world.lab.resolver.restart({ validates: true })
+  for (const { name, plugin, count, room, words, label } of trials) {
+    await world.lab.resolver.restart({ validates: true, room })
     const haraka = await world.haraka({ port: PORT, plugin, level: 'info' })
     const ms = await firstMessage(world, haraka, count, `u@${label}.${ZONE}`)
     await haraka.stop('SIGKILL')
-    rounds.add(name, `deferred among ${count} dead domains`, ms === undefined ? 1 : 0, '')
-    if (ms !== undefined) rounds.add(name, `delivered among ${count} dead domains`, ms, 'ms')
+    const among = `among ${count} dead domains, ${words}`
+    rounds.add(name, `deferred ${among}`, ms === undefined ? 1 : 0, '')
+    if (ms !== undefined) rounds.add(name, `delivered ${among}`, ms, 'ms')
   }
   for (const server of servers) server.close()
   return rounds.rows()

@@ -30,7 +30,7 @@ export async function benchQueue(world: World): Promise<readonly Row[]> {
   await world.domains(labels.map((label) => ({ label, publishes: 'dane' })))
   const rounds = new Rounds('queue')
   for (const { name, plugin } of variants) {
-    await world.lab.resolver.restart({ validates: true })
+    await world.lab.resolver.restart({ validates: true, room: 'advised' })
     const resolver = await startSlowResolver(DELAY)
     const haraka = await world.haraka({ port: PORT, plugin, level: 'info' })
     const { delivered, queries, ms } = await release(world, resolver, haraka, queue)

@@ -75,18 +75,25 @@ export interface ValidatorSettings {
   readonly address?: string
   /** False: a resolver that hands on whatever it hears, and never sets AD. Default true. */
   readonly validates?: boolean
+  readonly room?: ResolverRoom
 }
+
+/** How many questions it takes: `defaults` as Unbound comes, `advised` as docs/resolver.md has it. Default `defaults`. */
+export type ResolverRoom = 'defaults' | 'advised'
 
 export interface Query {
   readonly name: string
   readonly type: string
 }
 
+const ADVISED = ['  num-queries-per-thread: 4096', '  outgoing-range: 8192', '  wait-limit: 0']
+
 /** A recursive resolver in front of the name server. */
 export class Validator {
   #daemon: Daemon | undefined
   readonly address: string
   #validates: boolean
+  #room: ResolverRoom
   #earlier: readonly Query[] = []
 
   /** @param anchor file with the key to trust. */
@@ -97,6 +104,7 @@ export class Validator {
   ) {
     this.address = settings.address ?? addresses.resolver
     this.#validates = settings.validates ?? true
+    this.#room = settings.room ?? 'defaults'
   }
 
   async start(): Promise<void> {
@@ -125,10 +133,7 @@ export class Validator {
         '  local-zone: "test." nodefault',
         '  target-fetch-policy: "0 0 0 0 0"',
         '  qname-minimisation: no',
-        // As docs/resolver.md advises: by default a client may wait for 1,000 answers, each try of a question counted, it seems.
-        '  num-queries-per-thread: 4096',
-        '  outgoing-range: 8192',
-        '  wait-limit: 0',
+        ...(this.#room === 'advised' ? ADVISED : []),
         // Two deliveries are compared: both shall find addresses in the same order.
         '  rrset-roundrobin: no',
         `  root-hints: ${hints}`,
@@ -179,8 +184,9 @@ export class Validator {
   }
 
   /** Starts it anew, with its validator or without. */
-  async restart({ validates }: { readonly validates: boolean }): Promise<void> {
-    this.#validates = validates
+  async restart({ validates, room }: Omit<ValidatorSettings, 'address'>): Promise<void> {
+    this.#validates = validates ?? true
+    this.#room = room ?? this.#room
     await this.stop()
     await this.start()
   }

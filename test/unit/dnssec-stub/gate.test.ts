@@ -1,15 +1,27 @@
 import assert from 'node:assert/strict'
-import { gate, type GateLimits, type Leave } from '../../../plugins/dnssec-stub/gate'
+import { setMaxListeners } from 'node:events'
+import {
+  gate,
+  limits,
+  WAITING,
+  type GateLimits,
+  type Leave,
+} from '../../../plugins/dnssec-stub/gate'
 import { zoneOf } from '../../../plugins/dnssec-stub/line'
 import { lineClock } from '../../../plugins/dnssec-stub/time-limit'
 
 const never = new AbortController().signal
+setMaxListeners(0, never)
 const LIMITS: GateLimits = {
   abreast: 1000,
   asideMs: 10_000,
   most: 1000,
+  inOrder: 1000,
+  paceMs: 40,
+  heldMs: 0,
   mostOfZone: 1000,
   mostInBackground: 1000,
+  mostInLine: 1000 * WAITING,
 }
 
 function setUp(changes: Partial<GateLimits>) {
@@ -20,6 +32,8 @@ function setUp(changes: Partial<GateLimits>) {
   /** Enters and says so; leaves when told. */
   async function enter(who: string, zone = who, background = false): Promise<Leave | undefined> {
     const leave = await entrance.enter(zone, never, background)
+    assert.notEqual(leave, 'full')
+    if (leave === 'full') return undefined
     if (leave !== undefined) inside.push(who)
     return leave
   }
@@ -53,7 +67,8 @@ describe('dnssec-stub gate', () => {
     const stayer = entrance.enter('a', never)
     abort.abort()
     assert.equal(await leaver, undefined)
-    leave?.()
+    assert.ok(typeof leave === 'function')
+    leave()
     assert.notEqual(await stayer, undefined)
     assert.equal(await entrance.enter('a', abort.signal), undefined)
   })
@@ -111,6 +126,86 @@ describe('dnssec-stub gate', () => {
     outOfLine(second)
     await settled()
     assert.deepEqual(inside.at(-1), 'refresh again')
+  })
+
+  it('XC-13 a question without an answer holds its place for as long as the resolver tries', async () => {
+    const { enter, inside, state } = setUp({ most: 1, heldMs: 30 })
+    const dead = await enter('dead')
+    state.time = 10
+    dead?.(false)
+    const next = enter('next')
+    await settled()
+    assert.deepEqual(inside, ['dead'])
+    outOfLine(await next)
+    outOfLine(await enter('after an answer'))
+    assert.equal(inside.at(-1), 'after an answer')
+  })
+
+  it('XC-13 the last places are for those who came last, one after the other', async () => {
+    const { enter, inside, state } = setUp({ inOrder: 1 })
+    await enter('in order')
+    const saved = Array.from({ length: 8 }, (_, n) => enter(`saved ${n}`))
+    await Promise.all(saved)
+    const [old, newest] = [enter('old'), enter('newest')]
+    await settled()
+    assert.equal(inside.length, 9)
+    state.time = 40
+    const leave = await newest
+    assert.deepEqual(inside.slice(9), ['newest'])
+    // It was answered: the turn is given back.
+    outOfLine(leave)
+    await old
+    assert.deepEqual(inside.slice(9), ['newest', 'old'])
+  })
+
+  it('XC-13 of those who came last a zone has few, so that each stands behind few of another', async () => {
+    const { enter, inside, state } = setUp({ inOrder: 0, paceMs: 1 })
+    for (let n = 0; n < 20; n += 1) {
+      state.time += 1
+      void enter(`a${n}`, 'a.test')
+      await settled()
+    }
+    assert.equal(inside.length, 8)
+    await enter('b', 'b.test')
+  })
+
+  it('XC-13 so many places, and their pace, are made to last until the first are free again', () => {
+    for (const most of [96, 240, 960]) {
+      const { inOrder, paceMs, heldMs } = limits(most, {
+        abreast: 128,
+        asideMs: 25,
+        background: 32,
+        heldMs: 12_000,
+      })
+      assert.ok(inOrder < most && inOrder + heldMs / paceMs <= most)
+    }
+    const { inOrder } = limits(256, { abreast: 32, asideMs: 100, background: 8 })
+    assert.equal(inOrder, 256)
+  })
+
+  it('XC-13 what was lost is asked again at once where few are inside, or the zone has just answered', async () => {
+    const { entrance, enter, state } = setUp({ heldMs: 100 })
+    await Promise.all(Array.from({ length: 31 }, (_, n) => enter(`dead ${n}`)))
+    assert.equal(entrance.restMs('a.test', 0), 0)
+    await enter('one more')
+    state.time = 30
+    assert.equal(entrance.restMs('a.test', 0), 70)
+    outOfLine(await enter('alive', 'a.test'))
+    assert.equal(entrance.restMs('a.test', 0), 0)
+    state.time = 200
+    assert.equal(entrance.restMs('b.test', 0), 0)
+  })
+
+  it('XC-13 the line is bounded: turned away are those of the zones that have most in it', async () => {
+    const { entrance } = setUp({ most: 0, mostInLine: 64 * WAITING })
+    const full = async (zone: string) => {
+      const entered = entrance.enter(zone, never)
+      return (await Promise.race([entered, settled()])) === 'full'
+    }
+    for (let n = 0; n < 32; n += 1) assert.equal(await full('many.test'), false)
+    assert.equal(await full('many.test'), true)
+    for (let n = 0; n < 32; n += 1) assert.equal(await full(`one${n}.test`), false)
+    assert.equal(await full('last.test'), true)
   })
 
   it('tells how long mail stood in line, and counts no background', async () => {
