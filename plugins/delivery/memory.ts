@@ -46,6 +46,9 @@ const MOST_READY = 1_048_576
  * addresses and five TLSA records each take half of it. Without this a zone could make each message cost megabytes.
  */
 const MOST_GATHERED = 262_144
+/** Of these so many need nobody's leave: an ordinary domain's answers take less. What is beyond them all gatherings under way share. */
+const ORDINARY = 16_384
+const MOST_BEYOND = 16_777_216
 
 export function createFactsMemory({ resolver, now }: FactsMemoryOptions): FactsMemory {
   const kept = boundedMap<string>({
@@ -56,14 +59,24 @@ export function createFactsMemory({ resolver, now }: FactsMemoryOptions): FactsM
   const ready = boundedMap<KeptFacts>({ mostOctets: MOST_READY, now })
   const underWay = new Map<string, Promise<Facts>>()
   let era = 0
+  let beyond = 0
+
+  /** Takes octets that all gatherings share; false where there are too few. */
+  function takeBeyond(octets: number): boolean {
+    if (beyond + octets > MOST_BEYOND) return false
+    beyond += octets
+    return true
+  }
 
   async function gatherAndKeep(
     key: string,
     work: (resolver: Resolver) => Promise<Facts>,
   ): Promise<Facts> {
     const [started, begunIn] = [now(), era]
-    const heard = listenTo(resolver)
-    const facts = await work(heard.resolver)
+    const heard = listenTo(resolver, takeBeyond)
+    const facts = await work(heard.resolver).finally(() => {
+      beyond -= heard.beyond()
+    })
     // Lookups may all have gone well, and yet not be believed: such facts have a failed MX lookup, and are not packed.
     if (begunIn === era) keep(key, facts, started + Math.min(heard.leastTtl(), MAX_TTL) * 1000)
     return facts
@@ -114,12 +127,27 @@ function octetsUnpacked(packed: string): number {
 }
 
 /** The same resolver, and the least TTL of all that it says: nothing as soon as one lookup fails. */
-function listenTo(resolver: Resolver): {
+function listenTo(
+  resolver: Resolver,
+  takeBeyond: (octets: number) => boolean,
+): {
   readonly resolver: Resolver
   readonly leastTtl: () => number
+  /** Octets taken of those that are shared. */
+  readonly beyond: () => number
 } {
   let least = Number.POSITIVE_INFINITY
   let octets = 0
+  let beyond = 0
+  const hasRoom = (more: number): boolean => {
+    octets += more
+    if (octets > MOST_GATHERED) return false
+    const wanted = Math.max(0, octets - ORDINARY) - beyond
+    if (wanted <= 0) return true
+    if (!takeBeyond(wanted)) return false
+    beyond += wanted
+    return true
+  }
   const note = (outcome: Outcome<RecordType>) => {
     least = Math.min(least, outcome.kind === 'failed' ? 0 : outcome.ttl)
   }
@@ -127,13 +155,13 @@ function listenTo(resolver: Resolver): {
     resolver: {
       async resolve(name, type, options) {
         const said = await resolver.resolve(name, type, options)
-        octets += octetsOf(said)
-        const outcome = octets > MOST_GATHERED ? tooLarge(name, type) : said
+        const outcome = hasRoom(octetsOf(said)) ? said : tooLarge(name, type)
         note(outcome)
         return outcome
       },
     },
     leastTtl: () => (Number.isFinite(least) ? least : 0),
+    beyond: () => beyond,
   }
 }
 

@@ -170,18 +170,25 @@ function within(milliseconds: number, opened: Promise<Usable>): Promise<Usable> 
       () => resolve({ ok: false, why: 'the getdns process does not start' }),
       milliseconds,
     )
-    void opened.then((usable) => {
+    const settle = (usable: Usable): void => {
       clearTimeout(timer)
       resolve(usable)
-    })
+    }
+    opened.then(settle, (error: unknown) => settle({ ok: false, why: String(error) }))
   })
 }
+
+/** MiB for what getdns makes of replies, each a tree of objects: a child that needs more ends, and another is started. */
+const MOST_HEAP = 192
 
 /** The same file beside this one: TypeScript where this one is run from source, else what it was compiled to. */
 function startChild(): ChildProcess {
   const extension = extname(__filename)
   return fork(join(__dirname, `getdns-child${extension}`), {
-    execArgv: extension === '.ts' ? ['--import', 'tsx'] : [],
+    execArgv: [
+      `--max-old-space-size=${MOST_HEAP}`,
+      ...(extension === '.ts' ? ['--import', 'tsx'] : []),
+    ],
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   })

@@ -52,6 +52,8 @@ const SYSTEM_ANCHORS: readonly string[] = ['/usr/share/dns/root.key', '/var/lib/
 const ABREAST = 32
 /** A validation from scratch takes about as long. */
 const ASIDE_MS = 100
+/** Octets of a reply over TCP (RFC 1035 §4.2.2). */
+const LARGEST_REPLY = 65_535
 /** Each has sockets of its own in the child, which may have no more than 1024 descriptors. */
 const MOST = 256
 
@@ -94,7 +96,10 @@ export function getdnsResolver(options: GetdnsOptions): GetdnsResolver {
   ): Promise<Step<T>> => {
     const word = await askTwice(`${question.name}.`, TYPE_CODES[question.type], signal)
     if (word.kind === 'failed') return failure(word.cause, `getdns: ${word.why}`)
-    const decoded = decodeMessage(Buffer.from(word.octets))
+    const { buffer, byteOffset, length } = word.octets
+    if (length > LARGEST_REPLY)
+      return failure('malformed', 'getdns: longer than a DNS message can be')
+    const decoded = decodeMessage(Buffer.from(buffer, byteOffset, length))
     if (!decoded.ok) return failure('malformed', `getdns: ${decoded.why}`)
     const { message } = decoded
     if (word.validity === 'bogus') {

@@ -16,6 +16,12 @@ const UDP_PAYLOAD_SIZE = 1232
 const CLASS_IN = 1
 const TYPE_OPT = 41
 const OPTION_EXTENDED_ERROR = 15
+/**
+ * What is made of a record takes ten times its octets and more. 17 aliases and the RRset that they lead to, each with a few
+ * signatures, are far fewer; so are a zone's name servers, or the proofs of a denial.
+ */
+const MOST_ANSWERS = 512
+const MOST_AUTHORITIES = 256
 
 export interface Question {
   /** Canonical. */
@@ -165,7 +171,11 @@ function readMessage(octets: Buffer): Message {
     return records
   }
   const { kept, crowded } = sift(octets, section(octets.readUInt16BE(6), isClassIn))
+  if (kept.length > MOST_ANSWERS) throw new Malformed(`more than ${MOST_ANSWERS} answers`)
   const authorities = section(octets.readUInt16BE(8), isClassIn)
+  if (authorities.length > MOST_AUTHORITIES) {
+    throw new Malformed(`more than ${MOST_AUTHORITIES} records of authority`)
+  }
   const opts = section(octets.readUInt16BE(10), (record) => record.code === TYPE_OPT)
   const [opt] = opts
   if (opts.length > 1) throw new Malformed('more than one OPT record')

@@ -128,6 +128,46 @@ describe('facts that are kept, in octets', function () {
     assert.ok(dns.asked() > asked, 'what failed is not kept')
   })
 
+  it('XC-13 gatherings that hang hold no more than so much together, whatever is found; an ordinary one beside them is whole', async () => {
+    const evil = manyDomains(hostile(AT_THE_LIMIT), 300)
+    const memory = createFactsMemory({ resolver: evil, now: () => 0 })
+    let release = (): void => undefined
+    const released = new Promise<void>((resolve) => (release = resolve))
+    const found = { all: 0, of: 0 }
+    let allFound = (): void => undefined
+    const isFound = new Promise<void>((resolve) => (allFound = resolve))
+    const gather = (name: string, hosts: number, until: Promise<void>) =>
+      memory.gather(
+        name,
+        async (resolver) => {
+          const kept = []
+          for (let n = 0; n < hosts; n++) {
+            kept.push(await resolver.resolve(`_25._tcp.h${n}.${name}.evil.test`, 'TLSA'))
+          }
+          found.of += hosts
+          found.all += kept.filter(({ kind }) => kind !== 'failed').length
+          if (found.of === 3000) allFound()
+          await until
+          return facts({ nextHop: name, nextHopExpanded: `${name}${kept.length}` })
+        },
+        false,
+      )
+    const before = await octetsAlive()
+    const hanging = Array.from({ length: 300 }, (_, n) => gather(`hangs${n}`, 10, released))
+    await isFound
+    const taken = (await octetsAlive()) - before
+    assert.ok(taken < 28 * 2 ** 20, `${taken} taken`)
+    assert.ok(found.all < found.of)
+    const asBefore = { ...found }
+    await gather('ordinary', 1, Promise.resolve())
+    assert.equal(found.all - asBefore.all, 1)
+    release()
+    await Promise.all(hanging)
+    asBefore.all = found.all
+    await gather('later', 10, Promise.resolve())
+    assert.equal(found.all - asBefore.all, 10)
+  })
+
   it('DNS-36 nothing is kept for more than an hour, whatever its TTL', async () => {
     let time = 0
     const year = 31_536_000

@@ -269,6 +269,30 @@ describe('dnssec-stub wire format', () => {
     assert.ok(spent < 2000, `${spent} ms`)
   })
 
+  for (const [section, place, most] of [
+    ['answers', 6, 512],
+    ['authority', 8, 256],
+  ] as const) {
+    it(`XC-13 a message with more records of ${section} than any has in earnest is malformed`, () => {
+      const message = (count: number) => {
+        const head = Buffer.alloc(12)
+        head.writeUInt16BE(count, place)
+        const records = Array.from({ length: count }, (_, n) => {
+          const owner = `n${String(n).padStart(4, '0')}`
+          return Buffer.concat([
+            Buffer.from([owner.length]),
+            Buffer.from(owner),
+            Buffer.from([0, 0, 16, 0, 1, 0, 0, 0, 1, 0, 1, 0]),
+          ])
+        })
+        return decodeMessage(Buffer.concat([head, ...records]))
+      }
+      assert.equal(message(most).ok, true)
+      const decoded = message(most + 1)
+      assert.ok(!decoded.ok && /more than/.test(decoded.why), JSON.stringify(decoded))
+    })
+  }
+
   it('a TTL with the top bit set is none (RFC 2181 §8)', () => {
     const encoded = packet.encode({
       type: 'response',
