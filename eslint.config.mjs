@@ -203,7 +203,7 @@ export default ts.config(
   },
   {
     // A rejection that nobody hears ends Haraka: where nothing waits for a promise, it says what becomes of its failure.
-    files: ['plugins/{tls-policy,load,wiring}.ts', 'plugins/haraka/**/*.ts'],
+    files: ['plugins/**/*.ts'],
     rules: { '@typescript-eslint/no-floating-promises': ['error', { ignoreVoid: false }] },
   },
 )

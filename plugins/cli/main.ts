@@ -12,14 +12,18 @@ process.exitCode = EXIT.software
 // A reader that goes away (`| head`) is no failure.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
 
-void run(process.argv.slice(2), {
+run(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   env: process.env,
   cwd: process.cwd(),
   terminal: process.stdout.isTTY,
   now: () => new Date(),
-}).then((exitCode) => {
-  process.exitCode = exitCode
-  setTimeout(() => process.exit(), FAREWELL).unref()
 })
+  .then((exitCode) => {
+    process.exitCode = exitCode
+  })
+  .catch((err: unknown) => {
+    process.stderr.write(`${String(err)}\n`)
+  })
+  .finally(() => setTimeout(() => process.exit(), FAREWELL).unref())

@@ -155,8 +155,8 @@ export function createPlanner(options: PlannerOptions): Planner {
     asked: Asked,
     work: (sources: Sources) => Promise<Facts>,
   ): Promise<Facts> {
-    // Beside the lookups of the domain: the first decision of all waits for it.
-    void options.self()
+    // Beside the lookups of the domain: the first decision of all waits for it, and hears of a failure then.
+    options.self().catch(() => undefined)
     try {
       return await findFacts(key, stsDomain, asked, work)
     } finally {

@@ -43,7 +43,11 @@ export function createSelf(options: SelfOptions): Self {
     } else if (now() - since >= MINUTE) {
       since = now()
       const fresh = look(options)
-      void fresh.then(() => (known = fresh))
+      fresh.then(
+        () => (known = fresh),
+        // What was known still serves.
+        () => undefined,
+      )
     }
     return known
   }

@@ -185,19 +185,24 @@ async function settled(
   try {
     return await resolver.resolve(name, type, options)
   } catch (error: unknown) {
-    const detail = error instanceof Error ? error.message : 'the resolver threw'
-    return { kind: 'failed', cause: 'servfail', detail }
+    return broken(error)
   }
+}
+
+function broken(error: unknown): Failure {
+  const detail = error instanceof Error ? error.message : 'the resolver threw'
+  return { kind: 'failed', cause: 'servfail', detail }
 }
 
 function orAborted(outcome: Promise<AnyOutcome>, signal?: AbortSignal): Promise<AnyOutcome> {
   if (signal === undefined) return outcome
   return new Promise((resolve) => {
     const leave = onAbort(signal, () => resolve(aborted()))
-    void outcome.then((result) => {
+    const settle = (result: AnyOutcome): void => {
       leave()
       resolve(result)
-    })
+    }
+    outcome.then(settle, (error: unknown) => settle(broken(error)))
   })
 }
 

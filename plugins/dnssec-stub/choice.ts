@@ -116,9 +116,10 @@ function unlessAborted<R>(promise: Promise<R>, signal?: AbortSignal): Promise<R 
   return new Promise((resolve) => {
     const abort = (): void => resolve(undefined)
     signal.addEventListener('abort', abort, { once: true })
-    void promise.then((value) => {
+    const settle = (value?: R): void => {
       signal.removeEventListener('abort', abort)
       resolve(value)
-    })
+    }
+    promise.then(settle, () => settle())
   })
 }

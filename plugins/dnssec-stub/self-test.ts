@@ -94,6 +94,11 @@ export function monitor(test: () => Promise<Health>, options: MonitorOptions): M
     }
   }
 
+  /** It rejects for nothing that a resolver does (outcomeOf). */
+  const testAgain = (): void => {
+    tests.join().catch(() => undefined)
+  }
+
   const tests = turns(async (): Promise<Health> => {
     const began = now()
     const health = await outcomeOf(test)
@@ -102,12 +107,12 @@ export function monitor(test: () => Promise<Health>, options: MonitorOptions): M
     latest = health
     latestBegan = began
     timers.clear(timer)
-    timer = timers.set(() => void tests.join(), intervalMs)
+    timer = timers.set(testAgain, intervalMs)
     if (before?.state !== health.state) tell(health, before)
     return health
   })
 
-  void tests.join()
+  testAgain()
   return {
     health: () => latest,
     recent: () =>

@@ -20,9 +20,10 @@ export function turns<T>(run: () => Promise<T>): Turns<T> {
     next = undefined
     const began = run()
     current = began
-    void began.then(() => {
+    const over = (): void => {
       if (current === began) current = undefined
-    })
+    }
+    began.then(over, over)
     return began
   }
 

@@ -40,6 +40,10 @@ function fail(listeners: ReadonlyMap<number, Listener>, error: Error): void {
   for (const { failed } of [...listeners.values()]) failed(error)
 }
 
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}
+
 export function udpSockets({
   most = MOST,
   questionsEach = QUESTIONS_EACH,
@@ -56,8 +60,11 @@ export function udpSockets({
       for (const { received } of [...listeners.values()]) received(octets)
     })
     // Connected: the kernel drops what other addresses send, and tells when nobody listens.
-    const ready = new Promise<void>((resolve) => {
-      socket.connect(server.port, server.address, () => resolve())
+    const ready = new Promise<void>((resolve, reject) => {
+      // Types say otherwise: where there is no way to the address, the error comes here.
+      socket.connect(server.port, server.address, (error?: Error) =>
+        error instanceof Error ? reject(error) : resolve(),
+      )
     })
     const shared = { socket, listeners, ready, asked: 0 }
     open.set(key, (open.get(key) ?? new Set()).add(shared))
@@ -91,13 +98,17 @@ export function udpSockets({
       const shared = leastBusy(key, id) ?? openTo(server, key)
       shared.asked++
       shared.listeners.set(id, listener)
-      void shared.ready.then(() => {
-        if (shared.listeners.get(id) !== listener) return
-        // That nobody listens is said once, to the next who sends or receives; it is so for all.
-        shared.socket.send(query, (error) => {
-          if (error !== null) fail(shared.listeners, error)
+      shared.ready
+        .then(() => {
+          if (shared.listeners.get(id) !== listener) return
+          // That nobody listens is said once, to the next who sends or receives; it is so for all.
+          shared.socket.send(query, (error) => {
+            if (error !== null) fail(shared.listeners, error)
+          })
         })
-      })
+        .catch((error: unknown) => {
+          if (shared.listeners.get(id) === listener) fail(shared.listeners, asError(error))
+        })
       return () => {
         shared.listeners.delete(id)
         if (shared.listeners.size === 0) close(shared, key)

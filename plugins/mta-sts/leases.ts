@@ -29,7 +29,11 @@ export function createLeases(store: Store, leaseMs: number): Leases {
 
   /** Nobody waits for the disk who has the result already. */
   const giveBack = (name: string, owner: string): void => {
-    const released = store.release(name, owner).finally(() => returning.delete(released))
+    const released = store
+      .release(name, owner)
+      // What is not given back is over by itself.
+      .catch(() => undefined)
+      .finally(() => returning.delete(released))
     returning.add(released)
   }
   return {
@@ -37,7 +41,9 @@ export function createLeases(store: Store, leaseMs: number): Leases {
       const owner = randomUUID()
       const taken = await store.acquire(name, owner, leaseMs)
       if (taken.ok && !taken.value) return undefined
-      const prolong = setInterval(() => void store.acquire(name, owner, leaseMs), leaseMs / 3)
+      const prolong = setInterval(() => {
+        store.acquire(name, owner, leaseMs).catch(() => undefined)
+      }, leaseMs / 3)
       try {
         return await task()
       } finally {

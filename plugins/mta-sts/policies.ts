@@ -170,11 +170,15 @@ export function createStsPolicies(options: StsPoliciesOptions): ManagedStsPolici
     const today = Math.floor(clock() / DAY)
     if (usedOn.get(domain) === today) return
     usedOn.set(domain, today, 0, clock() + DAY)
-    void store.lastUsed(domain).then((last) => {
-      const age = last.ok && last.value !== undefined ? today - last.value : Infinity
-      // Half a year needs no mark for each day, and a look costs less than a write.
-      return age >= 0 && age < MARK_EVERY ? undefined : store.markUsed(domain, today)
-    })
+    store
+      .lastUsed(domain)
+      .then((last) => {
+        const age = last.ok && last.value !== undefined ? today - last.value : Infinity
+        // Half a year needs no mark for each day, and a look costs less than a write.
+        return age >= 0 && age < MARK_EVERY ? undefined : store.markUsed(domain, today)
+      })
+      // Marked at the next use, if need be.
+      .catch(() => usedOn.delete(domain))
   }
 
   const peekCanonical = (domain: string): StsLookup | undefined => {

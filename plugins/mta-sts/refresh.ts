@@ -212,7 +212,9 @@ export function createRefresh(tools: RefreshTools): Refresh {
     if (signal.aborted) return
     clearTimeout(timer)
     timedFor = settings.refreshIntervalMs
-    timer = setTimeout(() => void due().finally(schedule), pause())
+    timer = setTimeout(() => {
+      due().then(schedule, schedule)
+    }, pause())
     timer.unref()
   }
 

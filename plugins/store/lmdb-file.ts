@@ -175,7 +175,7 @@ function openWith(descriptor: number, path: string, readOnly: boolean): LmdbFile
     root.openDB<string, K>({ name, encoding: 'string' })
   if (inode(path) !== fstatSync(descriptor).ino) {
     // Whose lock is held must be known before anything is written past LMDB.
-    void root.close().catch(() => undefined)
+    root.close().catch(() => undefined)
     throw new Error(REPLACED)
   }
   const isCut = watchSize(descriptor)

@@ -162,7 +162,7 @@ function storeOn(
     if (rested >= 0 && rested < REST) return failed(unwritable.why)
     let late = false
     try {
-      void sweep().catch(() => undefined)
+      sweep().catch(() => undefined)
       const inTime = (): T => {
         if (late) throw new Error('nobody waits for it any more')
         return act()
@@ -254,7 +254,9 @@ function storeOn(
         },
         () => overflow.setPolicy(record),
         FEW + Buffer.byteLength(line),
-        () => void overflow.deletePolicy(record.domain),
+        () => {
+          overflow.deletePolicy(record.domain).catch(() => undefined)
+        },
         ofText(line),
       )
       if (outcome.ok) tell(listeners, record.domain)

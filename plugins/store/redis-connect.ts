@@ -234,8 +234,11 @@ function toCluster(roots: readonly Address[], entrance: Target): Connection {
       await cluster.connect()
     } catch (err) {
       hear(err)
-      if (!left) timer = setTimeout(() => void begin(), RECONNECT).unref()
+      if (!left) timer = setTimeout(beginAgain, RECONNECT).unref()
     }
+  }
+  const beginAgain = (): void => {
+    begin().catch(hear)
   }
   const firstTry = begin()
 
@@ -261,7 +264,10 @@ function toCluster(roots: readonly Address[], entrance: Target): Connection {
     }
     if (renewing || clients.every((client) => client.isReady)) return
     renewing = true
-    void renew().finally(() => (renewing = false))
+    renew()
+      // The next beat tries again.
+      .catch(() => undefined)
+      .finally(() => (renewing = false))
   }, PING).unref()
 
   let turn = 0

@@ -70,7 +70,7 @@ export function keepLine({ where, onReady }: LineOptions): Line {
   const again = (err: unknown): void => {
     trouble = err
     firstIsOver()
-    if (!left) timer = setTimeout(() => void dial(), RECONNECT).unref()
+    if (!left) timer = setTimeout(dialAgain, RECONNECT).unref()
   }
   const lost = (client: Client, err: unknown): void => {
     trouble = err
@@ -112,7 +112,10 @@ export function keepLine({ where, onReady }: LineOptions): Line {
       again(err)
     }
   }
-  void dial()
+  const dialAgain = (): void => {
+    dial().catch(again)
+  }
+  dialAgain()
   // A dead connection shows only when something is sent over it. The timer keeps no process alive.
   const beat = setInterval(() => {
     if (current?.isReady) current.sendCommand(['PING']).catch(() => undefined)
@@ -125,7 +128,9 @@ export function keepLine({ where, onReady }: LineOptions): Line {
     redial() {
       if (left || dialling || next !== undefined || !current?.isReady) return
       dialling = true
-      void dial().finally(() => (dialling = false))
+      dial()
+        .catch(again)
+        .finally(() => (dialling = false))
     },
     leave() {
       left = true

@@ -175,9 +175,13 @@ export function redisStore(
     }
     return examined
   }
-  void look()
+  /** What it finds it tells by itself; what it cannot find out, the next one does. */
+  const lookAgain = (): void => {
+    look().catch(() => undefined)
+  }
+  lookAgain()
   // An outage is noticed, and its end, whether or not there is mail.
-  const watch = setInterval(() => void look(), probeMs).unref()
+  const watch = setInterval(lookAgain, probeMs).unref()
 
   const getRemote = async (domain: string): Promise<Stored<Remote>> => {
     // GETRANGE and not GET: a value of half a gigabyte is not even received.
@@ -224,16 +228,16 @@ export function redisStore(
       const differs =
         own === undefined ? !passing : encodeRecord(own) !== encodeRecord(remote.record)
       if (differs) {
-        void local.setPolicy(remote.record)
+        local.setPolicy(remote.record).catch(() => undefined)
       }
       return remote.record
     }
     if (own === undefined) return undefined
     if (remote.kind === 'purged' && own.fetchedAt <= remote.at) {
-      void local.deletePolicy(domain)
+      local.deletePolicy(domain).catch(() => undefined)
       return undefined
     }
-    void setRemote(own)
+    setRemote(own).catch(() => undefined)
     return own
   }
 

@@ -109,4 +109,19 @@ describe('dnssec-stub UDP sockets', () => {
     await remote.count(1)
     end()
   })
+
+  it('an address to which there is no way is a failure, and no rejection that would end the process', async () => {
+    const sockets = udpSockets()
+    const error = await new Promise<Error>((failed) => {
+      const server = { address: '255.255.255.255', port: 53 }
+      const end = sockets.ask(server, query(1), {
+        ...deaf,
+        failed: (why) => {
+          end()
+          failed(why)
+        },
+      })
+    })
+    assert.match(error.message, /connect EACCES 255\.255\.255\.255/)
+  })
 })
