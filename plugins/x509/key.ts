@@ -39,9 +39,9 @@ const LARGEST_DSA_ORDER = 256
 /** Microseconds of one check on each named curve that is worth them; all are curves over prime fields. */
 const CURVES: ReadonlyMap<string, number> = new Map([
   ['2b81040021', 800], // P-224
-  ['2a8648ce3d030107', 150], // P-256
-  ['2b81040022', 900], // P-384
-  ['2b81040023', 1600], // P-521
+  ['2a8648ce3d030107', 100], // P-256
+  ['2b81040022', 1000], // P-384
+  ['2b81040023', 1900], // P-521
   ['2b8104000a', 900], // secp256k1
   ['2b2403030208010107', 900], // brainpoolP256r1
   ['2b240303020801010b', 1500], // brainpoolP384r1

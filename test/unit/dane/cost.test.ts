@@ -3,7 +3,8 @@
  * the work are what is tested, and processor time with a wide margin: before there were bounds it was a second and more.
  */
 import assert from 'node:assert/strict'
-import { createHash, generateKeyPairSync } from 'node:crypto'
+import { createHash, generateKeyPairSync, X509Certificate } from 'node:crypto'
+import { mock } from 'node:test'
 import type { TlsaData } from '../../../plugins/dnssec-stub/types'
 import { judgeRecords } from '../../../plugins/dane/tlsa'
 import type { DaneVerdict } from '../../../plugins/dane/types'
@@ -118,6 +119,32 @@ describe('dane: no peer can make a judgement take long', function () {
       const anew = make()
       const took = cpuMilliseconds(() => judgeAll([tlsaData(anew.at(-1) ?? issuer, 2, 0, 1)], anew))
       assert.ok(took < ENOUGH, `${took} ms`)
+    })
+  }
+
+  for (const [curve, most] of [
+    ['P-384', 19],
+    ['P-521', 10],
+    ['brainpoolP512r1', 7],
+  ] as const) {
+    it(`issuers of one name with keys on ${curve}: no more than ${most} signatures are checked`, () => {
+      const key = () => generateKeyPairSync('ec', { namedCurve: curve }).privateKey
+      const issuers = Array.from({ length: 16 }, () =>
+        makeCertificate({ subject: 'CA', ca: true, key: key() }),
+      )
+      const issuer = issuers.at(-1)
+      assert.ok(issuer)
+      const last = makeCertificate({ subject: HOST, san: [HOST], issuer })
+      const set = fullSet(() => wholeRecord(2, curveKeyInfo(curve, 'named')))
+      const { mock: verify } = mock.method(X509Certificate.prototype, 'verify')
+      try {
+        const verdict = judgeAll(set, [last, ...issuers])
+        assert.equal(!verdict.ok && verdict.reason, 'dane-ta-too-costly')
+      } finally {
+        verify.restore()
+      }
+      const checks = verify.callCount()
+      assert.ok(checks > 0 && checks <= most, `${checks} checks`)
     })
   }
 
