@@ -4,20 +4,15 @@
  * Promises: one total deadline over DNS, TCP, TLS and HTTP; the addresses come from our resolver, are judged, and are the
  * ones connected to (a second lookup could be answered differently); every address gets its share of the time, so that
  * a dead IPv6 does not cost the policy. Never throws, never rejects.
- * Refuses: addresses that are not public, unless the operator allows them; and what https-get.ts refuses.
+ * Refuses: addresses that are not public, unless the operator allows them; and what https/open.ts and https-get.ts refuse.
  */
 import net from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { timeLimit } from '../dnssec-stub'
-import type { Outcome, Resolver } from '../dnssec-stub/types'
-import { isPublicAddress } from './address'
-import {
-  getPolicy,
-  type HttpsTarget,
-  openHttps,
-  type Opened,
-  type TrustIn,
-  trustIn,
-} from './https-get'
+import type { Resolver } from '../dnssec-stub/types'
+import { addressesOf } from '../https/addresses'
+import { openWithin, type TrustIn, trustIn } from '../https/open'
+import { failure, getPolicy, type PolicyTarget } from './https-get'
 import { oneLine } from './one-line'
 import { parsePolicy } from './policy'
 import type { StsPolicy, StsProblem } from './types'
@@ -28,7 +23,7 @@ export interface FetchOptions {
   readonly resolver: Resolver
   /** PEM roots; left out: Node's own. */
   readonly ca?: string | undefined
-  /** For many fetches: rememberTrust of https-get.ts. */
+  /** For many fetches: rememberTrust of https/open.ts. */
   readonly trust?: TrustIn
   /** Milliseconds for everything (RFC 8461 §3.3 suggests a minute). */
   readonly timeoutMs: number
@@ -43,7 +38,7 @@ export interface FetchOptions {
   readonly stoodInLineMs?: () => number
   /** 443 outside of tests. */
   readonly port?: number
-  readonly connect?: HttpsTarget['connect']
+  readonly connect?: PolicyTarget['connect']
 }
 
 export type FetchOutcome =
@@ -52,8 +47,6 @@ export type FetchOutcome =
   /** Treat as if the domain had no MTA-STS, unless an unexpired policy is cached (RFC 8461 §3.3). */
   | { readonly ok: false; readonly problem: StsProblem }
 
-/** A name with a thousand addresses must not make us knock at a thousand doors. */
-const MAX_ADDRESSES = 8
 /** Milliseconds for TCP and TLS to one address while another one is left to try. */
 const MAX_OPENING = 10_000
 
@@ -86,11 +79,11 @@ async function fetchWithin(
   const host = `mta-sts.${options.domain}`
   const found = await addressesOf(host, options, signal)
   addressesFound()
-  if (!found.ok) return found
+  if (!found.ok) return { ok: false, problem: fetchError(found.detail) }
   let problem = fetchError(`${host}: no time left`)
   for (const [index, address] of found.addresses.entries()) {
     if (signal.aborted) break
-    const target: HttpsTarget = {
+    const target: PolicyTarget = {
       host,
       address,
       port: options.port ?? 443,
@@ -106,70 +99,23 @@ async function fetchWithin(
       left === 1 ? share : Math.min(share, MAX_OPENING),
       signal,
     )
-    if (opened.ok) return read(opened, target, signal)
-    problem = opened.problem
+    if (opened.ok) return read(opened.socket, target, signal)
+    const reason = opened.kind === 'untrusted' ? 'sts-webpki-invalid' : 'sts-policy-fetch-error'
+    problem = failure(reason, target, opened.detail).problem
   }
   return { ok: false, problem }
 }
 
 async function read(
-  opened: Extract<Opened, { ok: true }>,
-  target: HttpsTarget,
+  socket: TLSSocket,
+  target: PolicyTarget,
   signal: AbortSignal,
 ): Promise<FetchOutcome> {
-  const fetched = await getPolicy(opened.socket, target, signal)
+  const fetched = await getPolicy(socket, target, signal)
   if (!fetched.ok) return fetched
   const parsed = parsePolicy(fetched.body)
   if (parsed.ok) return { ok: true, policy: parsed.policy, body: fetched.body }
   return { ok: false, problem: { reason: 'sts-policy-invalid', detail: parsed.detail } }
-}
-
-async function openWithin(target: HttpsTarget, ms: number, total: AbortSignal): Promise<Opened> {
-  const own = new AbortController()
-  const abort = (): void => own.abort()
-  const timer = setTimeout(abort, ms)
-  total.addEventListener('abort', abort, { once: true })
-  if (total.aborted) abort()
-  try {
-    return await openHttps(target, own.signal)
-  } finally {
-    clearTimeout(timer)
-    total.removeEventListener('abort', abort)
-  }
-}
-
-type Addresses =
-  | { readonly ok: true; readonly addresses: readonly string[] }
-  | { readonly ok: false; readonly problem: StsProblem }
-
-/** Both families, alternating, IPv4 first: a broken IPv6 is by far the more frequent of the two. */
-async function addressesOf(
-  host: string,
-  { resolver, allowPrivate, inBackground = false }: FetchOptions,
-  signal: AbortSignal,
-): Promise<Addresses> {
-  const how = { signal, background: inBackground }
-  const [a, aaaa] = await Promise.all([
-    resolver.resolve(host, 'A', how),
-    resolver.resolve(host, 'AAAA', how),
-  ])
-  const v4 = a.kind === 'answer' ? a.records : []
-  const v6 = aaaa.kind === 'answer' ? aaaa.records : []
-  const found: string[] = []
-  for (let index = 0; index < Math.max(v4.length, v6.length); index++) {
-    found.push(...v4.slice(index, index + 1), ...v6.slice(index, index + 1))
-  }
-  const usable = found.filter((address) => allowPrivate || isPublicAddress(address))
-  if (usable.length > 0) return { ok: true, addresses: usable.slice(0, MAX_ADDRESSES) }
-  const detail =
-    found.length > 0
-      ? `has only addresses that are not public (${found.slice(0, 3).join(', ')})`
-      : `A: ${inWords(a)}, AAAA: ${inWords(aaaa)}`
-  return { ok: false, problem: fetchError(`${host}: ${detail}`) }
-}
-
-function inWords(outcome: Outcome<'A'> | Outcome<'AAAA'>): string {
-  return outcome.kind === 'failed' ? `${outcome.cause} (${outcome.detail})` : outcome.kind
 }
 
 function fetchError(detail: string): StsProblem {

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { fetchPolicy, type FetchOptions, type FetchOutcome } from '../../../plugins/mta-sts/fetch'
-import { rememberTrust } from '../../../plugins/mta-sts/https-get'
+import { rememberTrust } from '../../../plugins/https/open'
 import { failed, nodata, scriptedResolver, secure } from '../../support/scripted-resolver'
 import {
   makeRoot,

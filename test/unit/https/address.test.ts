@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { isPublicAddress } from '../../../plugins/mta-sts/address'
+import { isPublicAddress } from '../../../plugins/https/address'
 
 const PUBLIC = [
   '1.1.1.1', '9.255.255.255', '11.0.0.1', '100.63.255.255', '100.128.0.1', '172.15.0.1', '172.32.0.1', '192.0.1.1',

@@ -1,7 +1,7 @@
 /**
- * Which addresses a policy host may have. Pure.
+ * Which addresses are public. Pure.
  *
- * The name `mta-sts.<policy domain>` and its addresses are chosen by whoever owns the recipient domain, so that without
+ * The name of a policy host or of a report's receiver, and its addresses, are chosen by the owner of the recipient domain: without
  * this check any domain could make a mail server speak HTTPS to the machines behind its own firewall.
  * Promises: true only for unicast addresses that the public Internet routes. Refuses: every special-purpose range
  * (RFC 6890 and the IANA registries after it), also where an IPv4 address hides inside an IPv6 one.
