@@ -6,7 +6,7 @@
  * anybody else relies on: each then looks for himself, so that one blinded resolver costs one machine its knowledge. Nobody
  * waits for another longer than a lease lasts, whether that one died, hangs or is slow.
  */
-import type { Leases } from './leases'
+import type { Leases } from '../store/leases'
 import type { KnownPolicy } from './types'
 
 export interface ColdTools {

@@ -11,7 +11,7 @@ import { OBJECT, ofText } from '../bounded/octets'
 import type { Logger, PolicyRecord, Store } from '../store/types'
 import type { FetchOutcome } from './fetch'
 import { newlyFetched, readProblem, toKnown, writeProblem } from './known'
-import type { Leases } from './leases'
+import type { Leases } from '../store/leases'
 import { wordsOf } from './one-line'
 import type { KnownPolicy, StsProblem } from './types'
 

@@ -344,19 +344,24 @@ export function redisStore(
       )
       return either(await Promise.all([planned, local.plan(domain, at)]))
     },
-    async getNote(domain, name) {
+    async getNote(domain, name, { everywhere = false } = {}) {
       if (!isDomain(domain) || !isNoteName(name)) return failed('not a note')
       const found = await ask((redis) =>
         redis.getRange(key(domain, `note:${name}`), 0, MAX_NOTE * 4),
       )
       if (found.ok && found.value) return stored(found.value.slice(0, MAX_NOTE))
+      if (everywhere) return found.ok ? stored(undefined) : found
       return local.getNote(domain, name)
     },
-    async setNote(domain, name, text, ttl) {
+    async setNote(domain, name, text, ttl, { everywhere = false } = {}) {
       if (!isDomain(domain) || !isNoteName(name)) return failed('not a note')
       const set = ask((redis) =>
         redis.set(key(domain, `note:${name}`), text.slice(0, MAX_NOTE), px(ttl)),
       )
+      if (everywhere) {
+        const alone = await set
+        return alone.ok ? DONE : alone
+      }
       return either(await Promise.all([set, local.setNote(domain, name, text, ttl)]))
     },
     async lastUsed(domain) {

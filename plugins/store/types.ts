@@ -71,6 +71,12 @@ export interface TallyStore {
   clusterName(): Promise<Stored<string>>
 }
 
+/** For what may be done once in the whole cluster. */
+export interface Everywhere {
+  /** With Redis: this machine's own store does not stand in for it, and the call fails where Redis does not answer. */
+  readonly everywhere?: boolean
+}
+
 export interface Store extends TallyStore {
   /**
    * The record of a domain; it may have expired. `ok` without a record means that there is none, for anybody who shares the store;
@@ -101,13 +107,19 @@ export interface Store extends TallyStore {
   plan(domain: string, at: number | undefined): Promise<Stored<void>>
 
   /** A short-lived result, as it was set; undefined after its time. */
-  getNote(domain: string, name: string): Promise<Stored<string | undefined>>
+  getNote(domain: string, name: string, options?: Everywhere): Promise<Stored<string | undefined>>
   /**
    * @param name lower-case words, digits and `-`, then perhaps `/` and an id
    * @param text at most 1000 characters are kept
    * @param ttlMs milliseconds
    */
-  setNote(domain: string, name: string, text: string, ttlMs: number): Promise<Stored<void>>
+  setNote(
+    domain: string,
+    name: string,
+    text: string,
+    ttlMs: number,
+    options?: Everywhere,
+  ): Promise<Stored<void>>
 
   /** The last day on which the domain was asked for (days since the epoch), as far as known. */
   lastUsed(domain: string): Promise<Stored<number | undefined>>
@@ -124,7 +136,7 @@ export interface Store extends TallyStore {
     name: string,
     owner: string,
     ttlMs: number,
-    options?: { readonly everywhere?: boolean },
+    options?: Everywhere,
   ): Promise<Stored<boolean>>
   /** Gives a lease back; without effect when it is no longer the owner's. */
   release(name: string, owner: string): Promise<Stored<void>>

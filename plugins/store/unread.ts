@@ -13,6 +13,12 @@ export function withoutShared(store: Store, why: string, now: () => number): Sto
       const own = await store.getPolicy(domain, options)
       return own.ok && holds(own.value, now()) ? own : failed(why)
     },
+    getNote: async (domain, name, options) =>
+      options?.everywhere === true ? failed(why) : store.getNote(domain, name),
+    setNote: async (domain, name, text, ttl, options) =>
+      options?.everywhere === true ? failed(why) : store.setNote(domain, name, text, ttl),
+    acquire: async (name, owner, ttl, options) =>
+      options?.everywhere === true ? failed(why) : store.acquire(name, owner, ttl),
   }
 }
 

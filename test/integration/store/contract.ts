@@ -300,6 +300,15 @@ function register(make: () => StoreUnderTest): void {
     await value(store.release('fetch/rcpt.test', 'one'))
     assert.equal(await value(store.acquire('fetch/rcpt.test', 'two', HOUR)), true)
   })
+  it('TD-27 what may be done once in the whole cluster: a lease and a note that hold for all', async () => {
+    const other = under.shared ? await another() : store
+    const everywhere = { everywhere: true }
+    assert.equal(await value(store.acquire('report/1/1', 'one', HOUR, everywhere)), true)
+    assert.equal(await value(other.acquire('report/1/1', 'two', HOUR, everywhere)), false)
+    await value(store.setNote('rcpt.test', 'report/1', 'over', HOUR, everywhere))
+    assert.equal(await value(other.getNote('rcpt.test', 'report/1', everywhere)), 'over')
+    assert.equal(await value(other.getNote('rcpt.test', 'report/2', everywhere)), undefined)
+  })
   it('SF-22 of many who ask at once, one gets the lease', async () => {
     const workers = under.shared ? await Promise.all([another(), another(), another()]) : [store]
     const asked = workers.flatMap((worker, w) =>

@@ -315,6 +315,11 @@ describe('store in Redis', () => {
       assert.equal(await value(store.acquire('x', 'you', HOUR)), false)
       await value(store.setNote('rcpt.test', 'failed', 'x', HOUR))
       assert.equal(await value(store.getNote('rcpt.test', 'failed')), 'x')
+      // This machine's own word stands for nobody else.
+      const everywhere = { everywhere: true }
+      assert.ok(!(await store.acquire('y', 'me', HOUR, everywhere)).ok)
+      assert.ok(!(await store.getNote('rcpt.test', 'failed', everywhere)).ok)
+      assert.ok(!(await store.setNote('rcpt.test', 'other', 'x', HOUR, everywhere)).ok)
       assert.deepEqual([...(await domains(store))].sort(), ['b.test', 'rcpt.test'])
       assert.deepEqual(log.lines.length, 1, String(log.lines))
       assert.match(
