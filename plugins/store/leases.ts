@@ -40,7 +40,11 @@ export function createLeases(store: Store, leaseMs: number): Leases {
 
   /** Nobody waits for the disk who has the result already. */
   const giveBack = (name: string, owner: string): void => {
-    const released = store.release(name, owner).finally(() => returning.delete(released))
+    const released = store
+      .release(name, owner)
+      // What is not given back is over by itself.
+      .catch(() => undefined)
+      .finally(() => returning.delete(released))
     returning.add(released)
   }
   return {
@@ -60,13 +64,16 @@ export function createLeases(store: Store, leaseMs: number): Leases {
       let end = everywhere ? endsAfter(takenAt) : undefined
       const prolong = setInterval(() => {
         const since = performance.now()
-        void acquire().then((again) => {
-          if (!everywhere || lost.signal.aborted || over) return
-          if (again.ok && !again.value) lost.abort()
-          if (!again.ok || !again.value) return
-          clearTimeout(end)
-          end = endsAfter(since)
-        })
+        acquire()
+          .then((again) => {
+            if (!everywhere || lost.signal.aborted || over) return
+            if (again.ok && !again.value) lost.abort()
+            if (!again.ok || !again.value) return
+            clearTimeout(end)
+            end = endsAfter(since)
+          })
+          // As when the store does not answer: the lease ends in time.
+          .catch(() => undefined)
       }, leaseMs / 3)
       let over = false
       try {
