@@ -70,7 +70,9 @@ const PURE = [
   'reasons/{codes,catalogue}.ts',
   'requiretls/{demand,offer,parameter}.ts',
   'telemetry/log-line.ts',
-  'store/{record,redis-settings,tally}.ts',
+  'store/{record,tally,timed}.ts',
+  'store/lmdb/tally-keys.ts',
+  'store/redis/settings.ts',
   'tlsrpt/{lines,names,read,record,report,types}.ts',
   'x509/{names,chain,roots,der,key,key-info,trouble}.ts',
 ]

@@ -10,7 +10,7 @@ import {
   readBoolean,
   REDIS_KEYS,
   type RedisSettings,
-} from './store/redis-settings'
+} from './store/redis/settings'
 
 export interface Config {
   readonly mode: 'enforce' | 'observe'

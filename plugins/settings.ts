@@ -10,7 +10,7 @@ import { parseServer } from './dnssec-stub'
 import { readLines } from './ini'
 import type { IniLine } from './ini'
 import { findLineMistakes } from './ini-mistakes'
-import { findMergedMistakes, type RedisSettings } from './store/redis-settings'
+import { findMergedMistakes, type RedisSettings } from './store/redis/settings'
 
 /**
  * @param ini tls-policy.ini, the operator's over the shipped one, as Haraka has it

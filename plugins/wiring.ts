@@ -29,7 +29,8 @@ import type { OwnUser } from './own-user'
 import { createStore, loadBackend } from './store'
 import { prepareFolder } from './store/folder'
 import type { Prepared } from './store/folder'
-import { settingText } from './store/redis-settings'
+import { NO_DOMAIN } from './store/record'
+import { settingText } from './store/redis/settings'
 import type { Logger, Store } from './store'
 
 export interface WiringOptions {
@@ -182,17 +183,14 @@ const MINUTE = 60_000
 /** Milliseconds for the answer to the second datagram, where the first one was lost. */
 const SECOND_TRY = 1000
 
-/** No mail goes to a domain of this name (RFC 2606), so its notes are free. */
-const NOBODY = 'census.invalid'
-
 function commonCount(store: Store): CommonCount {
   const owner = randomUUID()
   return {
     recall: async () => {
-      const note = await store.getNote(NOBODY, 'policies')
+      const note = await store.getNote(NO_DOMAIN, 'policies')
       return note.ok ? note.value : undefined
     },
-    leave: async (numbers, ms) => void (await store.setNote(NOBODY, 'policies', numbers, ms)),
+    leave: async (numbers, ms) => void (await store.setNote(NO_DOMAIN, 'policies', numbers, ms)),
     claim: async (ms) => {
       const claimed = await store.acquire('census', owner, ms)
       return claimed.ok && claimed.value

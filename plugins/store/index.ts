@@ -1,6 +1,6 @@
 /** Makes the store that the settings ask for. It never fails: what cannot be had is replaced, with a warning. */
 import { createRequire } from 'node:module'
-import { lmdbStore } from './lmdb'
+import { lmdbStore } from './lmdb/store'
 import { memoryStore } from './memory'
 import { failed, inWords } from './outcome'
 import type { StoreTrouble } from './troubles'
@@ -14,7 +14,7 @@ const UNUSED = 'Redis is not used'
  * read it. Redis' takes longer than all the rest together, so it is loaded only where it is asked for.
  */
 export function loadBackend(backend: StoreSettings['backend']): void {
-  if (backend === 'redis') createRequire(__filename)('./redis.js')
+  if (backend === 'redis') createRequire(__filename)('./redis/store.js')
 }
 
 export async function createStore(settings: StoreSettings, tools: StoreTools): Promise<Store> {
@@ -26,7 +26,7 @@ export async function createStore(settings: StoreSettings, tools: StoreTools): P
     case 'redis': {
       const local = lmdbStore(settings.path, tools, settings.fileCure)
       try {
-        const { redisStore } = await import('./redis.js')
+        const { redisStore } = await import('./redis/store.js')
         return redisStore(settings, local, tools)
       } catch (error) {
         const trouble: StoreTrouble = {

@@ -7,7 +7,8 @@ import { boundedMap, type BoundedMap } from '../bounded/map'
 import { OBJECT, ofText } from '../bounded/octets'
 import { memoryTallies } from './memory-tally'
 import { failed, stored, tell } from './outcome'
-import { GRACE, isDomain, isNoteName, MAX_NOTE, whyUnstorable } from './record'
+import { GRACE, isDomain, isNote, MAX_NOTE, whyUnstorable } from './record'
+import { isAlive } from './timed'
 import type { ChangeListener, PolicyRecord, Store, StoreTools } from './types'
 
 /** Octets of memory for policies of ordinary size, some 700 each. */
@@ -23,7 +24,6 @@ const MOST_LEASES = 262_144
 interface Timed<T> {
   readonly value: T
   readonly until: number
-  /** Milliseconds it was to live: more than that is never left, whatever the clock does. */
   readonly ttl: number
 }
 
@@ -41,9 +41,7 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
   let closed = false
 
   const alive = <T>(entry: Timed<T> | undefined): T | undefined => {
-    if (entry === undefined) return undefined
-    const left = entry.until - now()
-    return left > 0 && left <= entry.ttl ? entry.value : undefined
+    return entry !== undefined && isAlive(entry, now()) ? entry.value : undefined
   }
   const keepTimed = (map: BoundedMap<Timed<string>>, key: string, value: string, ttl: number) => {
     const until = now() + ttl
@@ -94,7 +92,7 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
     },
     getNote: (domain, name) => answer(() => alive(notes.get(`${domain} ${name}`))),
     setNote(domain, name, text, ttl) {
-      if (!isDomain(domain) || !isNoteName(name)) return Promise.resolve(failed('not a note'))
+      if (!isNote(domain, name)) return Promise.resolve(failed('not a note'))
       return answer(() => {
         keepTimed(notes, `${domain} ${name}`, shortened(text), ttl)
       })

@@ -19,6 +19,11 @@ export function inWords(error: unknown): string {
   return troubleText(error)
 }
 
+/** One of two places has it: that is enough to go on, and the other is brought up to date when it is next asked. */
+export function either([remote, own]: readonly [Stored<unknown>, Stored<void>]): Stored<void> {
+  return remote.ok || own.ok ? DONE : own
+}
+
 /** Into how many slices a deadline is cut. */
 const SLICES = 5
 

@@ -26,8 +26,11 @@ export function isDomain(text: string): boolean {
   return text.length <= 253 && DOMAIN.test(text)
 }
 
-export function isNoteName(text: string): boolean {
-  return NOTE_NAME.test(text)
+/** In the place of a domain: a note that is of none. */
+export const NO_DOMAIN = '.'
+
+export function isNote(domain: string, name: string): boolean {
+  return (domain === NO_DOMAIN || isDomain(domain)) && NOTE_NAME.test(name)
 }
 
 /** `1 <id> <fetchedAt> <expiresAt> <domain>`, a line feed, and the policy as served. */

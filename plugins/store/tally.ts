@@ -1,6 +1,6 @@
 /**
  * Tallies: counters of a day that all workers raise together, with the texts that say what is counted. Pure: this is how a batch is
- * added to a part, whatever the part is kept in; redis-tally.ts says the same in Lua, and one contract test holds all to it.
+ * added to a part, whatever the part is kept in; redis/tally.ts says the same in Lua, and one contract test holds all to it.
  *
  * A store knows domains, names, counts and texts here, and nothing of reports. It promises that a batch counts once, however often it
  * comes; that a part stays below its bounds, whoever fills it; and that what did not fit is said.

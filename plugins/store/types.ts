@@ -106,7 +106,10 @@ export interface Store extends TallyStore {
   /** @param at milliseconds since the epoch; undefined: takes the domain off the agenda */
   plan(domain: string, at: number | undefined): Promise<Stored<void>>
 
-  /** A short-lived result, as it was set; undefined after its time. */
+  /**
+   * A short-lived result, as it was set; undefined after its time.
+   * @param domain or NO_DOMAIN of record.ts, for what all domains have in common
+   */
   getNote(domain: string, name: string, options?: Everywhere): Promise<Stored<string | undefined>>
   /**
    * @param name lower-case words, digits and `-`, then perhaps `/` and an id
@@ -183,7 +186,7 @@ export interface StoreSettings {
   readonly prefix: string
   /** What to do where the file cannot be used; default: a sentence that suits everybody. */
   readonly fileCure?: string
-  /** [redis] of tls-policy.ini over redis.ini; see redis-settings.ts. */
+  /** [redis] of tls-policy.ini over redis.ini; see redis/settings.ts. */
   readonly redis: Readonly<Record<string, string | number | boolean>>
   /** PEM roots for Redis' certificate, what `ca_file` there holds. */
   readonly redisCa?: string

@@ -4,7 +4,7 @@
  */
 import { copyFile, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type * as lmdbModule from '../../plugins/store/lmdb'
+import type * as lmdbModule from '../../plugins/store/lmdb/store'
 import { policyText } from '../../test/support/lab'
 import { cpuOf, memoryOf, sleep } from './process'
 import { Rounds, type Row } from './report'
@@ -53,7 +53,7 @@ export async function benchStart(world: World): Promise<readonly Row[]> {
 }
 
 async function fillStore(path: string): Promise<void> {
-  const { lmdbStore } = compiled('store/lmdb.js') as typeof lmdbModule
+  const { lmdbStore } = compiled('store/lmdb/store.js') as typeof lmdbModule
   const store = lmdbStore(path, {
     now: Date.now,
     log: { info: ignore, notice: ignore, warn: ignore, error: ignore },

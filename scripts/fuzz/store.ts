@@ -8,7 +8,7 @@ import {
   decodeRecord,
   encodeRecord,
   isDomain,
-  isNoteName,
+  isNote,
   MAX_LIFETIME,
   whyUnstorable,
 } from '../../plugins/store/record'
@@ -73,7 +73,7 @@ function check([
   const problem = quickly('readProblem', () => readProblem(noted.toString()))
   claimOneLine(problem.detail, 301)
   assert.deepEqual(readProblem(writeProblem(problem)), problem)
-  isNoteName(noted.toString())
+  isNote(domain, noted.toString())
   isDomain(noted.toString())
 
   const record = quickly('decodeRecord', () => decodeRecord(found.toString(), domain))

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { mkdir, open, readdir, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { octetsUsed } from '../../plugins/store/lmdb-meta'
+import { octetsUsed } from '../../plugins/store/lmdb/meta'
 import { fault, wordsOf } from '../support/faults-page'
 import { type Haraka, type HarakaSettings, Lab, type Redis } from '../support/lab'
 import { run } from '../support/lab/daemon'

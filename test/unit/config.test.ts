@@ -4,7 +4,7 @@ import { readConfig } from '../../plugins/config'
 import type { Config, IniFile } from '../../plugins/config'
 import { nextHopDomain } from '../../plugins/delivery/planner'
 import { endedDestinations, ruleFor } from '../../plugins/destinations'
-import { clusterNodes, sentinels } from '../../plugins/store/redis-settings'
+import { clusterNodes, sentinels } from '../../plugins/store/redis/settings'
 
 const anyServer = () => undefined
 

@@ -1,5 +1,6 @@
 /** What every store must do, whichever it is; each backend's tests run it. */
 import assert from 'node:assert/strict'
+import { NO_DOMAIN } from '../../../plugins/store/record'
 import type { Due, Logger, PolicyRecord, Store, Stored } from '../../../plugins/store/types'
 import { tallyContract } from './tally-contract'
 
@@ -176,6 +177,13 @@ function register(make: () => StoreUnderTest): void {
     assert.equal(await value(store.getNote('rcpt.test', 'failed/20260801')), 'HTTP status 500')
     assert.equal(await value(store.getNote('rcpt.test', 'failed/2')), undefined)
     assert.equal(await value(store.getNote('other.test', 'failed/20260801')), undefined)
+  })
+  it('a note of no domain is none of a domain', async () => {
+    await value(store.setNote(NO_DOMAIN, 'policies', '7', HOUR))
+    assert.equal(await value(store.getNote(NO_DOMAIN, 'policies')), '7')
+    assert.equal(await value(store.getNote('rcpt.test', 'policies')), undefined)
+    assert.equal((await store.setPolicy(record({ domain: NO_DOMAIN }))).ok, false)
+    assert.deepEqual(await domains(store), [])
   })
   it('a long note is cut', async () => {
     await value(store.setNote('rcpt.test', 'failed', 'ü'.repeat(5000), HOUR))

@@ -5,9 +5,9 @@ import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, r
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createStore } from '../../../plugins/store'
-import { lmdbStore } from '../../../plugins/store/lmdb'
-import { octetsUsed } from '../../../plugins/store/lmdb-meta'
-import { makeRoom } from '../../../plugins/store/lmdb-room'
+import { lmdbStore } from '../../../plugins/store/lmdb/store'
+import { octetsUsed } from '../../../plugins/store/lmdb/meta'
+import { makeRoom } from '../../../plugins/store/lmdb/disk-space'
 import { domains, makeClock, makeLog, NOW, record, storeContract, value } from './contract'
 
 const HOUR = 3_600_000
@@ -21,7 +21,7 @@ interface Peer {
 /** @param limit KiB that its files may have: what a full disk does */
 function startPeer(path: string, limit?: number): Peer {
   const script = `
-    const { lmdbStore } = require('./plugins/store/lmdb')
+    const { lmdbStore } = require('./plugins/store/lmdb/store')
     const log = { info() {}, notice() {}, warn(text) { console.error(text) }, error() {} }
     const store = lmdbStore(${JSON.stringify(path)}, { log, now: () => ${NOW} })
     const heard = []
@@ -243,7 +243,7 @@ describe('store in LMDB', () => {
     for (let round = 0; round < 3; round++) {
       const at = join(folder, `new${round}.lmdb`)
       const script = `
-        const { lmdbStore } = require('./plugins/store/lmdb')
+        const { lmdbStore } = require('./plugins/store/lmdb/store')
         const log = { info() {}, notice() {}, warn(text) { console.log(text) }, error() {} }
         process.on('message', async () => {
           const store = lmdbStore(${JSON.stringify(at)}, { log, now: () => ${NOW} })
@@ -506,7 +506,7 @@ describe('store in LMDB', () => {
       await fill()
       // As a full disk does, a limit on the size of files stops the writes.
       const script = `
-        const { lmdbStore } = require('./plugins/store/lmdb')
+        const { lmdbStore } = require('./plugins/store/lmdb/store')
         const log = { info() {}, notice() {}, warn: (text) => console.log('warn ' + text), error() {} }
         ;(async () => {
           let time = ${NOW}
@@ -559,7 +559,7 @@ describe('store in LMDB', () => {
 
     it('wherever a disk ends, LMDB never writes there: what it says of that may end the process', async () => {
       const script = `
-        const { lmdbStore } = require('./plugins/store/lmdb')
+        const { lmdbStore } = require('./plugins/store/lmdb/store')
         const log = { info() {}, notice() {}, warn() {}, error() {} }
         ;(async () => {
           let time = ${NOW}

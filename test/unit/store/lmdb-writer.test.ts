@@ -1,7 +1,7 @@
 /** The line of writes before an LMDB file that is slow to take them. */
 import assert from 'node:assert/strict'
-import type { LmdbFile } from '../../../plugins/store/lmdb-file'
-import { Busy, createWriter } from '../../../plugins/store/lmdb-writer'
+import type { LmdbFile } from '../../../plugins/store/lmdb/file'
+import { Busy, createWriter } from '../../../plugins/store/lmdb/writer'
 
 const MIB = 1_048_576
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { findMergedMistakes, readBoolean, wantsTls } from '../../../plugins/store/redis-settings'
-import type { RedisSettings } from '../../../plugins/store/redis-settings'
+import { findMergedMistakes, readBoolean, wantsTls } from '../../../plugins/store/redis/settings'
+import type { RedisSettings } from '../../../plugins/store/redis/settings'
 
 function merged(own: RedisSettings, redisIni: RedisSettings): readonly string[] {
   const found: string[] = []

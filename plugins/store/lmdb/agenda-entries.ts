@@ -1,13 +1,15 @@
-/** The agenda in the LMDB file: one entry for each domain, in order of time. Its writes belong into a transaction. */
-import type { LmdbFile } from './lmdb-file'
-import { isDomain } from './record'
-import type { Due } from './types'
+/**
+ * The entries of the agenda in the LMDB file: one for each domain, in order of time, so that a few are read however many there are.
+ */
+import type { LmdbFile } from './file'
+import { isDomain } from '../record'
+import type { Due } from '../types'
 
 /** Digits of a time: as many as a record allows. */
 const DIGITS = 15
 const LATEST = '9'.repeat(DIGITS)
 
-/** Moves a domain to its place on the agenda; without a time, takes it off. */
+/** Moves a domain to its place on the agenda; without a time, takes it off. Within a transaction. */
 export function replan(file: LmdbFile, domain: string, at: number | undefined): void {
   const before = file.planned.get(domain)
   if (before !== undefined) file.agenda.removeSync(`${before} ${domain}`)
@@ -39,12 +41,12 @@ export function dueEntries(file: LmdbFile, due: Due, after?: string): readonly s
   return entries
 }
 
-/** What of entries names a domain; nothing else is believed. */
+/** The domains of entries; an entry without one, which others have written, is passed over. */
 export function domainsOf(entries: readonly string[]): readonly string[] {
   return entries.map((entry) => entry.slice(DIGITS + 1)).filter(isDomain)
 }
 
-/** Takes what is due, by planning it for `due.until`. @returns entries as they were */
+/** Takes due entries, by planning their domains for `due.until`. Within a transaction. @returns entries as they were */
 export function takeEntries(file: LmdbFile, due: Due): readonly string[] {
   const entries = dueEntries(file, due)
   for (const entry of entries) file.agenda.removeSync(entry)

@@ -16,9 +16,9 @@ import {
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
-import { FILE_MODE } from './folder'
-import { octetsUsed } from './lmdb-meta'
-import { inWords } from './outcome'
+import { FILE_MODE } from '../folder'
+import { octetsUsed } from './meta'
+import { inWords } from '../outcome'
 
 /** Octets; the file is as many steps long, and when it is made longer, one more than is needed. */
 const STEP = 1_048_576

@@ -2,8 +2,8 @@
  * Writes to the LMDB file, those that wait for one another together in one transaction: each costs a trip to the disk. LMDB
  * would put them together by itself, but how much room they take must be known before.
  */
-import type { LmdbFile } from './lmdb-file'
-import { NoRoom } from './lmdb-room'
+import type { LmdbFile } from './file'
+import { NoRoom } from './disk-space'
 
 /** Writes in one transaction. */
 const AT_ONCE = 256

@@ -3,7 +3,7 @@
  * are made for a while, which doubles with each failed try. An error that is an answer is no such failure: the other side is
  * there. It says so once when things break, and once when they work again.
  */
-import { within } from './outcome'
+import { within } from '../outcome'
 
 export interface BreakerOptions {
   readonly now: () => number

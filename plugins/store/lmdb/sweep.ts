@@ -3,11 +3,11 @@
  * worker up for seconds, and all others who want to write with it. Looking takes no lock; only removing does.
  */
 import type { Database } from 'lmdb'
-import { replan } from './lmdb-agenda'
-import type { LmdbFile } from './lmdb-file'
-import { isBefore } from './lmdb-tally'
-import { decodeRecord, GRACE } from './record'
-import { KEPT_DAYS } from './tally'
+import { replan } from './agenda-entries'
+import type { LmdbFile } from './file'
+import { isBefore } from './tally-keys'
+import { decodeRecord, GRACE } from '../record'
+import { KEPT_DAYS } from '../tally'
 
 export interface SweepTools {
   readonly now: () => number
@@ -38,13 +38,13 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
     return record === undefined || record.expiresAt + GRACE < now()
   }
   const isUnplanned = (key: string): boolean => file.planned.get(key) === undefined
-  const rooms: readonly {
-    readonly room: Database<string, string>
+  const tables: readonly {
+    readonly table: Database<string, string>
     readonly wants: (key: string, value: string | undefined) => boolean
     readonly handle: (key: string, value: string | undefined) => void
   }[] = [
     {
-      room: file.policies,
+      table: file.policies,
       wants: (key, value) => isOver(key, value) || isUnplanned(key),
       handle: (key, value) => {
         if (isOver(key, value)) {
@@ -54,19 +54,19 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
         } else if (isUnplanned(key)) replan(file, key, 0)
       },
     },
-    ...[file.notes, file.leases].map((room) => {
+    ...[file.notes, file.leases].map((table) => {
       const wants = (_key: string, value: string | undefined) =>
         value !== undefined && !isAlive(value)
       return {
-        room,
+        table,
         wants,
         handle: (key: string, value: string | undefined) => {
-          if (wants(key, value)) room.removeSync(key)
+          if (wants(key, value)) table.removeSync(key)
         },
       }
     }),
     {
-      room: file.tallies,
+      table: file.tallies,
       wants: (key) => isBefore(key, Math.floor(now() / DAY) - KEPT_DAYS + 1),
       handle: (key) => void file.tallies.removeSync(key),
     },
@@ -90,10 +90,10 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
       return
     }
     next = time + STEP
-    const current = rooms[at]
+    const current = tables[at]
     if (current === undefined) return
     const entries = [
-      ...current.room.getRange({
+      ...current.table.getRange({
         ...(after === undefined ? {} : { start: after }),
         limit: ENTRIES,
       }),
@@ -102,7 +102,7 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
     // The step before ended with the entry with which this one begins.
     if (last === undefined || last === after || entries.length < ENTRIES) {
       after = undefined
-      at = (at + 1) % rooms.length
+      at = (at + 1) % tables.length
       if (at === 0) {
         looked = { at: now(), ticks: time }
         next = time + SWEEP
@@ -113,7 +113,7 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
     for (let from = 0; from < wanted.length; from += AT_ONCE) {
       const some = wanted.slice(from, from + AT_ONCE)
       await transact(() => {
-        for (const { key } of some) current.handle(key, current.room.get(key))
+        for (const { key } of some) current.handle(key, current.table.get(key))
       })
     }
   }

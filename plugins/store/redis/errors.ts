@@ -3,8 +3,8 @@
  * refused; it says nothing of the next one. Only silence and broken connections mean that Redis is not reachable.
  */
 import { ErrorReply } from 'redis'
-import { failed, inWords } from './outcome'
-import type { StoreTrouble, TroubleKind } from './troubles'
+import { failed, inWords } from '../outcome'
+import type { StoreTrouble, TroubleKind } from '../troubles'
 
 export type RedisTroubleKind = Extract<TroubleKind, `redis-${string}`>
 

@@ -18,10 +18,10 @@ import {
   statSync,
 } from 'node:fs'
 import { type Database, open, type RootDatabase } from 'lmdb'
-import { FILE_MODE } from './folder'
-import { whyBroken } from './lmdb-meta'
-import { hasLockWithRoom, makeRoom, NoRoom, octetsFreeFor, prepareToBegin } from './lmdb-room'
-import { inWords } from './outcome'
+import { FILE_MODE } from '../folder'
+import { whyBroken } from './meta'
+import { hasLockWithRoom, makeRoom, NoRoom, octetsFreeFor, prepareToBegin } from './disk-space'
+import { inWords } from '../outcome'
 
 export interface LmdbFile {
   readonly root: RootDatabase<string, string>
@@ -29,7 +29,7 @@ export interface LmdbFile {
   readonly notes: Database<string, string>
   readonly used: Database<string, string>
   readonly leases: Database<string, string>
-  /** What lmdb-tally.ts counts. */
+  /** Counts and texts; see tally.ts. */
   readonly tallies: Database<string, string>
   /** `<time> <domain>`, in order of time. */
   readonly agenda: Database<string, string>

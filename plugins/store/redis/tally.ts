@@ -2,8 +2,10 @@
  * Tallies in Redis: one hash a part of a day, so that a day of a million domains is 256 keys, each with a lifetime. What cannot be
  * counted in Redis is counted nowhere else: two machines that each sent their own half of a day would both be wrong.
  */
-import { failed, stored } from './outcome'
-import type { Commands } from './redis-connect'
+import type { Ask } from './asking'
+import type { Keys } from './keys'
+import { randomLetters } from '../letters'
+import { failed, stored } from '../outcome'
 import {
   DOMAIN_OCTETS,
   FIELD_OCTETS,
@@ -19,9 +21,9 @@ import {
   type TallyBatch,
   whyNoBatch,
   workerField,
-} from './tally'
-import { isDomain } from './record'
-import type { Stored, TallyStore } from './types'
+} from '../tally'
+import { isDomain } from '../record'
+import type { TallyStore } from '../types'
 
 /** Milliseconds for a part that is read as a whole: at most a mebioctet. */
 const READ_DEADLINE = 2_000
@@ -99,20 +101,12 @@ const DROP = `for n = 1, #ARGV do redis.call('hdel', KEYS[1], ARGV[n]) end retur
 const NAME = `if redis.call('exists', KEYS[1]) == 0 then redis.call('set', KEYS[1], ARGV[1]) end
 redis.call('pexpire', KEYS[1], ARGV[2]) return redis.call('getrange', KEYS[1], 0, 20)`
 
-export interface RedisTallyTools {
-  readonly ask: <T>(call: (redis: Commands) => Promise<T>, ms?: number) => Promise<Stored<T>>
-  readonly prefix: string
-  /** Eight lower-case letters, another eight each time. */
-  readonly newName: () => string
-}
-
-export function redisTallies({ ask, prefix, newName }: RedisTallyTools): TallyStore {
-  const key = (day: number, part: number): string => `${prefix}:tally:${day}:${part}`
+export function talliesIn(ask: Ask, keys: Keys): TallyStore {
   return {
     async addToTally(batch) {
       const reason = whyNoBatch(batch)
       if (reason !== undefined) return failed(reason)
-      const options = { keys: [key(batch.day, batch.part)], arguments: argumentsOf(batch) }
+      const options = { keys: [keys.tally(batch.day, batch.part)], arguments: argumentsOf(batch) }
       const added = await ask((redis) => redis.eval(ADD, options))
       return added.ok ? stored(Number(added.value) || 0) : added
     },
@@ -120,7 +114,7 @@ export function redisTallies({ ask, prefix, newName }: RedisTallyTools): TallySt
       if (!isDay(day) || !isPart(part)) return failed('not a part of a day')
       const bounds = [String(MOST_FIELDS), String(2 * PART_OCTETS.all)]
       const read = await ask(
-        (redis) => redis.eval(READ, { keys: [key(day, part)], arguments: bounds }),
+        (redis) => redis.eval(READ, { keys: [keys.tally(day, part)], arguments: bounds }),
         READ_DEADLINE,
       )
       return read.ok ? stored(readFields(pairsIn(read.value))) : read
@@ -128,12 +122,18 @@ export function redisTallies({ ask, prefix, newName }: RedisTallyTools): TallySt
     async dropTally(day, domain, names) {
       if (!isDay(day) || !isDomain(domain) || !names.every(isTallyName))
         return failed('not a tally')
-      const options = { keys: [key(day, partOf(domain))], arguments: [...fieldsOf(domain, names)] }
+      const options = {
+        keys: [keys.tally(day, partOf(domain))],
+        arguments: [...fieldsOf(domain, names)],
+      }
       const dropped = await ask((redis) => redis.eval(DROP, options))
       return dropped.ok ? stored(undefined) : dropped
     },
     async clusterName() {
-      const options = { keys: [`${prefix}:cluster`], arguments: [newName(), String(NAME_LIFETIME)] }
+      const options = {
+        keys: [keys.cluster],
+        arguments: [randomLetters(8), String(NAME_LIFETIME)],
+      }
       const named = await ask((redis) => redis.eval(NAME, options))
       if (!named.ok) return named
       const name: unknown = named.value

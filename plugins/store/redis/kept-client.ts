@@ -1,5 +1,5 @@
 /**
- * A line to one Redis server: a client that is dialled anew, a second after it was lost, wherever the server then is.
+ * A client of one Redis server that is dialled anew, a second after it was lost, wherever the server then is.
  *
  * Promises: nothing here throws later than at its making, waits for Redis, leaves an error unheard or keeps a process alive;
  * after `leave` nothing is dialled, and what is left of an attempt ends in a second.
@@ -37,7 +37,7 @@ export interface Target {
   readonly database?: number
 }
 
-export interface Line {
+export interface KeptClient {
   /** Settled when the very first attempt is over, one way or the other. */
   readonly firstTry: Promise<void>
   /** The client, as long as there is a connection. */
@@ -49,14 +49,14 @@ export interface Line {
   leave(): void
 }
 
-export interface LineOptions {
+export interface KeepOptions {
   /** Asked before each attempt. */
   readonly where: () => Target | Promise<Target>
   /** Called with each new connection. */
   readonly onReady?: (client: Client) => Promise<unknown>
 }
 
-export function keepLine({ where, onReady }: LineOptions): Line {
+export function keepClient({ where, onReady }: KeepOptions): KeptClient {
   let current: Client | undefined
   /** Dialled to take its place. */
   let next: Client | undefined
