@@ -197,7 +197,8 @@ export function createTally({ store, worker, clock, lost, log }: TallyTools): Ta
     timer = setTimeout(
       () => {
         timer = undefined
-        void flush()
+        // What was not written stays, and is written at the next round.
+        flush().catch(() => undefined)
       },
       Math.min(rest, every),
     ).unref()
