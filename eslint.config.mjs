@@ -66,7 +66,7 @@ const PURE = [
   'dnssec-stub/{line,reply,room,rrsets,tcp-reply,types}.ts',
   'haraka/{dial,operator-tls,roads,unaided}.ts',
   'https/address.ts',
-  'mta-sts/{record,policy,match,known,conclude,types}.ts',
+  'mta-sts/{record,policy,match,policy-lifetime,conclude,policy-domain,rule,types}.ts',
   'reasons/{codes,catalogue}.ts',
   'requiretls/{demand,offer,parameter}.ts',
   'telemetry/log-line.ts',

@@ -3,7 +3,8 @@
  * here, its workers notice at once.
  */
 import type { KnownPolicy, StsLookup } from '../mta-sts/types'
-import type { ManagedStsPolicies, PolicyUpkeep } from '../mta-sts/policies'
+import type { PolicyUpkeep } from '../mta-sts/admin'
+import type { ManagedStsPolicies } from '../mta-sts/policies'
 import type { Command } from './arguments'
 import { reportPolicy } from './report'
 import type { ReportedPolicy } from './report'

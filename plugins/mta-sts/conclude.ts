@@ -7,8 +7,8 @@
  * | none    | unknown           | none                              | none           |
  * | unread  | store-unread      | none                              | store-unread   |
  *
- * `unread` is not `none`: another machine, or this one before, may have stored a policy that holds (RFC 8461 §5.1). Where nobody
- * else can say either, mail waits. An answer that denies the record is an answer, and a policy that was fetched replaces
+ * `unread` is not `none`: another machine, or this one before, may have stored a policy that holds (RFC 8461 §5.1). Where TXT
+ * record and policy host do not say either, mail waits. An answer that denies the record is an answer, and a policy that was fetched replaces
  * whatever the store may hold.
  */
 import { oneLine } from './one-line'

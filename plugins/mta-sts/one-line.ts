@@ -19,7 +19,7 @@ export function oneLine(text: string, max = MAX_DETAIL): string {
   return cut.replace(UNPRINTABLE, '?')
 }
 
-/** The words of others, before they go into any line of a log: they name no field, whoever looks for one and however. */
+/** The words of others, before they go into any line of a log: no reader of logs, by whatever pattern, finds a field in them. */
 export function wordsOf(text: string): string {
   return text
     .replace(/[^\x20-\x7e]/g, '?')

@@ -11,14 +11,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { wordsOf } from './one-line'
 import type { Logger, Store } from '../store/types'
 import { isGivenUp } from './in-use'
-import { toKnown, writeProblem } from './known'
-import { BACK_OFF, type Obtain } from './obtain'
+import { toKnown, writeProblem } from './policy-lifetime'
+import { BACK_OFF, type FetchOnce } from './fetch-once'
 import type { TxtVerdict } from './discover'
 import type { KnownPolicy, StsProblem } from './types'
 
 export interface RefreshTools {
   readonly store: Store
-  readonly obtain: Obtain
+  readonly fetchOnce: FetchOnce
   readonly askTxt: (domain: string, signal: AbortSignal) => Promise<TxtVerdict>
   readonly clock: () => number
   readonly random: () => number
@@ -32,7 +32,7 @@ export interface Refresh {
   settingsChanged(): void
   /** @returns how many policies were fetched, or tried */
   due(): Promise<number>
-  /** Begins no more, and ends lookups and fetches under way; what they were to renew stays as it is. */
+  /** Begins no more, and ends lookups and fetches under way; the policies that they were to renew stay as they are. */
   stop(): void
   /** Resolves when nothing is under way any longer. */
   ended(): Promise<void>
@@ -52,8 +52,8 @@ const AT_ONCE = 16
 const TAKEN = 4 * AT_ONCE
 const TAKEN_FOR = HOUR / 2
 /**
- * A policy that lives shorter would have to be asked for all day long; the next mail fetches it. Half of it and the longest
- * pause between two rounds together are less than the whole.
+ * A policy that lives shorter would have to be asked for all day long; the next mail fetches it. A refresh is due at half of
+ * max_age, and a round comes within 75 minutes: below three hours the policy could expire in between.
  */
 const SHORTEST = 3 * HOUR
 
@@ -79,7 +79,7 @@ interface Looked {
 const NOTHING: Looked = { fetched: false, again: undefined }
 
 export function createRefresh(tools: RefreshTools): Refresh {
-  const { store, obtain, clock, random, log, settings } = tools
+  const { store, fetchOnce, clock, random, log, settings } = tools
   const stopping = new AbortController()
   const { signal } = stopping
   // Sixteen lookups and fetches listen to it at a time: no leak.
@@ -140,7 +140,7 @@ export function createRefresh(tools: RefreshTools): Refresh {
     if (!found.ok) return { fetched: false, again: clock() + HOUR }
     if (found.value === undefined) return NOTHING
     const known = toKnown(found.value, clock())
-    // What has expired is removed by the store.
+    // The store removes expired policies.
     if (known === undefined) return { fetched: false, again: clock() + DAY }
     if (!isDue(known)) return { fetched: false, again: dueTime(known) }
     if (!(await isUsed(domain))) return { fetched: false, again: clock() + UNUSED_PAUSE }
@@ -151,8 +151,8 @@ export function createRefresh(tools: RefreshTools): Refresh {
     }
     const id = txt.kind === 'record' ? txt.id : known.id
     const later = { fetched: false, again: clock() + BACK_OFF }
-    if ((await obtain.failure(domain, id)) !== undefined) return later
-    const obtained = await obtain.anew(domain, id, known.fetchedAt, signal)
+    if ((await fetchOnce.failure(domain, id)) !== undefined) return later
+    const obtained = await fetchOnce.anew(domain, id, known.fetchedAt, signal)
     if (obtained === undefined) return later
     if (!obtained.ok) {
       if (!signal.aborted) await fail(known, obtained.problem)

@@ -49,7 +49,7 @@ export function prepareFolder(folder: string, owner?: Owner): Prepared {
 
 /** @returns whether it was not there */
 function makeFolder(folder: string): boolean {
-  // What is above it is for others to pass as well.
+  // The folders above it are for others to pass as well.
   mkdirSync(dirname(folder), { recursive: true })
   try {
     mkdirSync(folder, { mode: FOLDER_MODE })

@@ -1,4 +1,4 @@
-/** Makes the store that the settings ask for. It never fails: what cannot be had is replaced, with a warning. */
+/** Makes the store that the settings ask for. It never fails: a store that cannot be had is replaced by a lesser one, with a warning. */
 import { createRequire } from 'node:module'
 import { lmdbStore } from './lmdb/store'
 import { memoryStore } from './memory'

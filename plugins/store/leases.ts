@@ -2,8 +2,8 @@
  * Tasks that one worker in the whole cluster does at a time, each under a lease in the store.
  *
  * Promises: the lease is prolonged while its holder lives, and ends by itself soon after he died; two attempts of one
- * worker exclude each other as well. A store that fails gives no lease: a task that may be done twice is then done by everybody,
- * and one that may not (`everywhere`) by nobody.
+ * worker exclude each other as well. A store that fails gives no lease: a task that may be done twice is then done by every
+ * worker, and one that may not (`everywhere`) by none.
  */
 import { randomUUID } from 'node:crypto'
 import type { Store } from './types'
@@ -24,13 +24,13 @@ export interface Leases {
     task: (signal: AbortSignal) => Promise<T>,
     options?: UnderOptions,
   ): Promise<T | undefined>
-  /** Whether nobody has the lease now; many may ask at once, and none is in another's way. */
+  /** Whether the lease is free now; many may ask at once, and none is in another's way. */
   isFree(name: string): Promise<boolean>
   /** Resolves when every lease that is over has been given back. */
   returned(): Promise<void>
 }
 
-/** All who only ask are one owner, and what they take is over at once. */
+/** isFree() takes the lease for 1 ms under one owner's name for all: the store cannot look at a lease otherwise. */
 const ASKING = 'asking'
 const AT_ONCE = 1
 
@@ -38,11 +38,11 @@ const AT_ONCE = 1
 export function createLeases(store: Store, leaseMs: number): Leases {
   const returning = new Set<Promise<unknown>>()
 
-  /** Nobody waits for the disk who has the result already. */
+  /** In the background: the caller has its result. */
   const giveBack = (name: string, owner: string): void => {
     const released = store
       .release(name, owner)
-      // What is not given back is over by itself.
+      // A lease that is not given back ends by itself.
       .catch(() => undefined)
       .finally(() => returning.delete(released))
     returning.add(released)

@@ -1,7 +1,7 @@
 /**
  * The store of one process: for tests, and where a file or Redis cannot be had. Bounded in octets of memory: policies, notes, marks
- * and leases each have their own room, so that none can push out the others, nor few large policies many small ones. What is over
- * is dropped, policies a day later: a clock that jumps ahead and back again must not have cost any.
+ * and leases each have their own room, so that none can push out the others, nor few large policies many small ones. Expired
+ * entries are dropped, policies a day later: a clock that jumps ahead and back again must not have cost any.
  */
 import { boundedMap, type BoundedMap } from '../bounded/map'
 import { OBJECT, ofText } from '../bounded/octets'

@@ -29,7 +29,7 @@ const SLICES = 5
 
 /**
  * Waits for a call no longer than `ms`, as far as this process has had the time to hear an answer: while it is busy with
- * other work, which a hundred handshakes at once are, nobody else is late. A late rejection is swallowed.
+ * other work, which a hundred handshakes at once are, the lateness is its own. A late rejection is swallowed.
  * @returns the value; rejects with the call's own error, or when the time is over
  */
 export async function within<T>(ms: number, call: Promise<T>): Promise<T> {
@@ -37,7 +37,7 @@ export async function within<T>(ms: number, call: Promise<T>): Promise<T> {
   let settled = false
   const late = new Promise<never>((_resolve, reject) => {
     const wait = (slices: number): void => {
-      // A slice that ends late counts as one, and what has come meanwhile is read before the next begins.
+      // A slice that ends late counts as one, and an answer that has come meanwhile is read before the next begins.
       timer = setTimeout(() => {
         setImmediate(() => {
           if (settled) return

@@ -1,19 +1,21 @@
 /**
- * How records look in a file or in Redis, and what is believed of what is found there. Pure.
+ * How records look in a file or in Redis, and which of the texts found there are taken for one. Pure.
  *
- * Whoever else can write there may have written anything: what is not exactly a record of ours, for this very domain, is
- * refused as if it were absent. Each text starts with the version of its format.
+ * Others may be able to write there, and may have written anything: a text that is not exactly a record of ours, for this very
+ * domain, is refused as if it were absent. Each text starts with the version of its format.
  */
 import type { PolicyRecord } from './types'
 
 /** Octets of a whole record; a policy body is at most 64 KiB unless the operator says otherwise. */
 export const MAX_RECORD = 1_048_576
 export const MAX_NOTE = 1_000
+/** Days for which the mark of a domain's last use is kept at least. */
+export const MARK_DAYS = 200
 /** Milliseconds: max_age is at most 31557600 s (RFC 8461 §3.2). */
 export const MAX_LIFETIME = 31_557_600_000
 /**
  * Milliseconds for which an expired record stays: a clock that jumps forward and back again must not have destroyed
- * policies on the way. Nobody applies such a record.
+ * policies on the way. Such a record is never applied.
  */
 export const GRACE = 86_400_000
 
@@ -43,7 +45,7 @@ export function encodeRecord(record: PolicyRecord): string {
 export function decodeRecord(found: unknown, domain: string): PolicyRecord | undefined {
   if (typeof found !== 'string' || Buffer.byteLength(found) > MAX_RECORD) return undefined
   const end = found.indexOf('\n')
-  // Two numbers, an id and a domain; what is longer needs no splitting to be refused.
+  // Two numbers, an id and a domain; a longer line is refused without splitting it.
   if (end < 0 || end > 400) return undefined
   const fields = found.slice(0, end).split(' ')
   const [version, id = '', fetched = '', expires = '', name] = fields

@@ -1,11 +1,11 @@
 /**
- * The store: what workers, and with Redis machines, know in common. One small interface for the policy cache and for what
- * comes later; it knows names, texts and times, and nothing of MTA-STS.
+ * The store: the knowledge that workers, and with Redis machines, have in common. One small interface, which knows names, texts
+ * and times, and nothing of MTA-STS.
  *
  * Promises: every call ends within its own deadline and says what happened instead of throwing; short-lived notes live in
- * a space of their own and can never evict or shadow a policy; what comes back has been validated in shape and size.
+ * a space of their own and can never evict or shadow a policy; values that come back have been validated in shape and size.
  * It does not judge expiry (the caller's clock decides, RFC 8461 §5.1), and it does not parse policies: their text is
- * kept as served, so that nobody trusts a parsed form that others could have written.
+ * kept as served, so that no parsed form is trusted that others could have written.
  */
 
 import type { TallyBatch, TallyEntry } from './tally'
@@ -40,7 +40,7 @@ export interface DomainPage {
 /** Milliseconds since the epoch. */
 export interface Due {
   readonly now: number
-  /** Nobody plans that far ahead: what is there was planned under another clock, and is due as well. */
+  /** Later than any plan: an entry beyond it was planned under another clock, and is due as well. */
   readonly beyond: number
   readonly until: number
   /** About how many domains. */
@@ -79,7 +79,7 @@ export interface Everywhere {
 
 export interface Store extends TallyStore {
   /**
-   * The record of a domain; it may have expired. `ok` without a record means that there is none, for anybody who shares the store;
+   * The record of a domain; it may have expired. `ok` without a record means that there is none, for all who share the store;
    * where a part of the store could not be read in which there may be one, the call fails.
    * @param options.passing for a count: with Redis, this machine takes no copy of what it did not have
    */
@@ -98,9 +98,9 @@ export interface Store extends TallyStore {
   listDomains(after?: string): Promise<Stored<DomainPage>>
 
   /**
-   * The agenda: when each domain with a record is to be looked at again, so that nobody has to look at all of them to find
-   * those. A record that is set is to be looked at at once. Takes those whose time has come, for this worker: nobody else
-   * is given them before `until`, by which they should have been planned anew.
+   * The agenda: when each domain with a record is to be looked at again, so that those are found
+   * without looking at all of them. A record that is set is to be looked at at once. Takes those whose time has come, for this
+   * worker: no other is given them before `until`, by which they should have been planned anew.
    */
   takeDue(due: Due): Promise<Stored<Taken>>
   /** @param at milliseconds since the epoch; undefined: takes the domain off the agenda */
@@ -129,9 +129,9 @@ export interface Store extends TallyStore {
   markUsed(domain: string, day: number): Promise<Stored<void>>
 
   /**
-   * Takes a lease: until it is released, or `ttlMs` have passed, nobody else gets it. Its owner may take it again, and so
+   * Takes a lease: until it is released, or `ttlMs` have passed, no other owner gets it. Its owner may take it again, and so
    * prolong it.
-   * @param owner a text that nobody else uses
+   * @param owner a text that no other owner uses
    * @param options.everywhere fails where those of other machines cannot be asked; left out: then it is this machine's lease
    * @returns whether it was free, or the owner's
    */
@@ -170,7 +170,7 @@ export interface StoreTools {
   readonly log: Logger
   /** Milliseconds since the epoch. */
   readonly now: () => number
-  /** Milliseconds of a clock that nobody sets; default performance.now. */
+  /** Milliseconds of a clock that cannot be set; default performance.now. */
   readonly ticks?: () => number
   /** Told of each call that a trouble has cost. */
   readonly count?: (kind: TroubleKind) => void
@@ -184,10 +184,10 @@ export interface StoreSettings {
   readonly path: string
   /** Before every key in Redis. */
   readonly prefix: string
-  /** What to do where the file cannot be used; default: a sentence that suits everybody. */
+  /** What to do where the file cannot be used; default: a general sentence. */
   readonly fileCure?: string
   /** [redis] of tls-policy.ini over redis.ini; see redis/settings.ts. */
   readonly redis: Readonly<Record<string, string | number | boolean>>
-  /** PEM roots for Redis' certificate, what `ca_file` there holds. */
+  /** PEM roots for Redis' certificate, read from `ca_file` there. */
   readonly redisCa?: string
 }

@@ -1,6 +1,6 @@
 /**
- * A store of which the shared part cannot be read at all: a file that cannot be opened, a Redis whose settings are none. What is
- * put into what is left holds; of all else nobody knows whether there is a policy, and that is said.
+ * A store of which the shared part cannot be read at all: a file that cannot be opened, a Redis whose settings are none. Policies
+ * that are put into the part that is left hold; for every other domain the answer is that it is not known whether there is one.
  */
 import { failed } from './outcome'
 import type { PolicyRecord, Store, TallyStore } from './types'

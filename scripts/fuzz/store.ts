@@ -3,7 +3,12 @@
  * own domain, and within the lifetime that its own text allows.
  */
 import assert from 'node:assert/strict'
-import { currentPolicy, readProblem, toKnown, writeProblem } from '../../plugins/mta-sts/known'
+import {
+  currentPolicy,
+  readProblem,
+  toKnown,
+  writeProblem,
+} from '../../plugins/mta-sts/policy-lifetime'
 import {
   decodeRecord,
   encodeRecord,

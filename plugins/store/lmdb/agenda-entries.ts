@@ -54,7 +54,7 @@ export function takeEntries(file: LmdbFile, due: Due): readonly string[] {
   return entries
 }
 
-/** Never longer than the others, whatever others have written elsewhere: what follows it is read as the domain. */
+/** Of one length, whatever the time: the domain is read behind it. */
 function timeText(at: number): string {
   return String(Math.min(Math.max(0, Math.round(at)), Number(LATEST))).padStart(DIGITS, '0')
 }

@@ -1,5 +1,5 @@
 /**
- * Room on the disk for what LMDB is about to write. It must not meet the end of a disk itself: where it cannot write a page,
+ * Room on the disk for the pages that LMDB is about to write. LMDB must not meet the end of a disk itself: where it cannot write a page,
  * lmdb-js 3.5 puts what it says of that into a buffer that is too small, and where there is no room for its lock or for its first
  * pages, a signal ends it; either way Haraka dies. So the file is made longer first, by writes of ours that throw where they
  * fail, and LMDB fills what is there.
@@ -40,11 +40,11 @@ export class NoRoom extends Error {}
 export function makeRoom(descriptor: number, octets: number, free: number): void {
   const used = octetsUsed(descriptor)
   const { size } = fstatSync(descriptor)
-  // What was cut off must not come back as zeros.
+  // A part that was cut off must not come back as zeros.
   if (used === undefined || size < used) throw new Error('the file was cut short')
   const lack = Math.max(0, used + octets - size)
   const ample = (Math.ceil((used + octets) / STEP) + 1) * STEP - size
-  // What is left of a small disk is not taken for room that is never used.
+  // The last of a small disk is not taken for room that is never used.
   const length = [lack === 0 ? 0 : ample, lack].find((candidate) => candidate + octets <= free)
   if (length === undefined) throw new NoRoom('the disk is full')
   try {
@@ -65,7 +65,7 @@ function writeZeros(descriptor: number, from: number, length: number): void {
   }
 }
 
-/** Of the file system of a file, for whoever is not root. Some tell nothing of themselves. */
+/** Octets free to users other than root; Infinity where the file system reports no size. */
 export function octetsFreeFor(path: string): number {
   const { bavail, bsize, blocks } = statfsSync(dirname(path))
   return blocks === 0 ? Infinity : bavail * bsize

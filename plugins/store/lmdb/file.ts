@@ -78,7 +78,7 @@ function openOnce(path: string): LmdbOpened {
     return replace(path, broken, judged)
   } catch (error) {
     const detail = inWords(error)
-    // What is no database, or one of another format, is moved aside; what cannot be reached or written is left alone.
+    // A file that is no database, or one of another format, is moved aside; one that cannot be reached or written is left alone.
     if (isRefusal(error) || (error instanceof NoRoom && hasLockWithRoom(path))) {
       return openToRead(path, detail)
     }
@@ -101,7 +101,7 @@ function isRefusal(error: unknown): boolean {
   return /read-only file system|permission denied|EROFS|EACCES/i.test(inWords(error))
 }
 
-/** What is known must hold also where nothing can be added to it. */
+/** The policies in it must hold also where none can be added. */
 function openToRead(path: string, why: string): LmdbOpened {
   try {
     if (existsSync(path))
@@ -132,7 +132,7 @@ function replace(path: string, broken: string, judged: number | undefined): Lmdb
 
 function openFile(path: string, readOnly = false): LmdbFile {
   if (!readOnly) prepareToBegin(path)
-  // Kept open: what its name stands for later may be another file. LMDB begins with an empty one as with none.
+  // Kept open: another file may have its name later. LMDB begins with an empty one as with none.
   const descriptor = openSync(
     path,
     readOnly ? 'r' : constants.O_RDWR | constants.O_CREAT,
@@ -147,7 +147,7 @@ function openFile(path: string, readOnly = false): LmdbFile {
   }
 }
 
-/** Who is written to is no business of every local user; a file of an earlier version was open to them. */
+/** Local users must not read which domains get mail; a file of an earlier version was open to them. */
 function closeToOthers(descriptor: number, path: string): void {
   try {
     if (fstatSync(descriptor).uid !== process.getuid?.()) return
@@ -168,7 +168,7 @@ function openWith(descriptor: number, path: string, readOnly: boolean): LmdbFile
     // With it, a worker killed while it writes makes the next writer's environment panic for good: lmdb-js then takes
     // the death of another process that held its lock for flushing for one of its own threads'.
     overlappingSync: false,
-    // With it, a failed commit also rejects a promise that nobody can get hold of, which would end the process.
+    // With it, a failed commit also rejects a promise that no code can catch, which would end the process.
     eventTurnBatching: false,
   })
   const table = <K extends string | number>(name: string) =>

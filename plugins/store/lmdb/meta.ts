@@ -1,4 +1,4 @@
-/** Reads the meta pages of an LMDB file past LMDB, which trusts what it finds there. */
+/** Reads the meta pages of an LMDB file past LMDB, which trusts them. */
 import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
 
 /** Where things are in a meta page of lmdb-js (its data format 2), in octets from the start of the page. */
@@ -17,7 +17,7 @@ const PAGE_SIZES: readonly number[] = [4096, 8192, 16_384, 32_768, 65_536]
 
 /** @returns what is wrong with an existing file, as far as its size and meta pages tell */
 export function whyBroken(path: string): string | undefined {
-  // An empty file is what LMDB itself begins with.
+  // LMDB itself begins with an empty file.
   if (!existsSync(path) || statSync(path).size === 0) return undefined
   const descriptor = openSync(path, 'r')
   try {

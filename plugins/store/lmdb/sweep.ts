@@ -1,6 +1,6 @@
 /**
- * Removes from the LMDB file what is over, a few entries at a time: a million policies looked at in one go would hold the
- * worker up for seconds, and all others who want to write with it. Looking takes no lock; only removing does.
+ * Removes expired entries from the LMDB file, a few at a time: a million policies looked at in one go would hold the worker up
+ * for seconds, and every other worker that has something to write. Looking takes no lock; only removing does.
  */
 import type { Database } from 'lmdb'
 import { replan } from './agenda-entries'
@@ -27,7 +27,7 @@ const STEP = 1_000
 const STEADY = 300_000
 /** Entries that one step looks at: about a millisecond. */
 const ENTRIES = 500
-/** Of them, what one transaction removes: each may be on four pages that no other is on. */
+/** How many of them one transaction removes: each may be on four pages that no other is on. */
 const AT_ONCE = 50
 
 /** @returns to be called now and then: does the next step if its time has come */

@@ -9,7 +9,7 @@ import { NoRoom } from './disk-space'
 const AT_ONCE = 256
 /** Octets of memory that writes may take while they wait for others, together: some 5,000 ordinary policies. */
 const MOST_WAITING = 8_388_608
-/** Of memory, for one without what it writes: its promise and its closures. */
+/** Of memory, for the promise and the closures of a write. */
 const WRITE = 1024
 
 /** Too much waits to be written already. It says nothing of the file. */
@@ -52,7 +52,7 @@ export function createWriter(file: LmdbFile): Writer {
       })
       for (const tell of tells) tell()
     } catch (error) {
-      // The room for all may be missing where there is enough for some at a time: what they take is an upper bound.
+      // The room for all may be missing where there is enough for some at a time: `octets` is an upper bound.
       if (error instanceof NoRoom && writes.length > 1) {
         const half = writes.length >> 1
         await writeTogether(writes.slice(0, half))
@@ -63,7 +63,7 @@ export function createWriter(file: LmdbFile): Writer {
     }
   }
   const writeAll = async (): Promise<void> => {
-    // What is wanted in the same turn goes along.
+    // Writes of the same turn go along.
     await Promise.resolve()
     while (line.length > 0) {
       const writes = line.splice(0, AT_ONCE)

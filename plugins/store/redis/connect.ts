@@ -26,7 +26,7 @@ export function connectRedis(settings: RedisSettings, ca: string | undefined): C
     return toMaster(watchers, settings, { ...login(settings), ...database(settings), ...tls })
   }
   const target = { ...oneServer(settings), ...tls }
-  // It throws here, where it is still told, what it would throw at each attempt.
+  // Settings that node-redis refuses throw here, once, instead of at each attempt.
   makeClient(target)
   return toServer(() => target)
 }

@@ -2,7 +2,7 @@
  * A client of one Redis server that is dialled anew, a second after it was lost, wherever the server then is.
  *
  * Promises: nothing here throws later than at its making, waits for Redis, leaves an error unheard or keeps a process alive;
- * after `leave` nothing is dialled, and what is left of an attempt ends in a second.
+ * after `leave` nothing is dialled, and an attempt under way ends in a second.
  */
 import { hostname } from 'node:os'
 import { createClient, type RedisClientType } from 'redis'
@@ -142,7 +142,7 @@ export function keepClient({ where, onReady }: KeepOptions): KeptClient {
   }
 }
 
-/** Says who we are, for CLIENT LIST. A Redis that does not let us serves us all the same. */
+/** Gives this connection its name in CLIENT LIST. A Redis that denies that right serves it all the same. */
 export function introduce(client: Pick<Client, 'sendCommand'>): void {
   client.sendCommand(['CLIENT', 'SETNAME', CLIENT_NAME]).catch(() => undefined)
 }
@@ -175,7 +175,7 @@ export function tlsOptions(tls: TlsTarget | undefined): { tls?: true } & TlsTarg
 }
 
 export const COMMON = {
-  // RESP 2 is spoken by every Redis and by those who imitate it.
+  // RESP 2 is spoken by every Redis and its imitations.
   RESP: 2 as const,
   disableOfflineQueue: true,
   commandsQueueMaxLength: 10_000,

@@ -2,11 +2,10 @@
 import type { Ask } from './asking'
 import { type Keys, px } from './keys'
 import { DONE, either, failed, stored } from '../outcome'
-import { isDomain, isNote, MAX_NOTE, readTime } from '../record'
+import { isDomain, isNote, MARK_DAYS, MAX_NOTE, readTime } from '../record'
 import type { Store } from '../types'
 
-/** Milliseconds for which the mark of the last use is kept: the 180 days of the refresh and some. */
-const KEEP_USED = 17_280_000_000
+const DAY = 86_400_000
 
 type Notes = Pick<Store, 'getNote' | 'setNote' | 'lastUsed' | 'markUsed'>
 
@@ -44,7 +43,9 @@ export function notesIn(ask: Ask, keys: Keys, local: Store): Notes {
     },
     async markUsed(domain, day) {
       if (!isDomain(domain)) return failed('not a domain')
-      const set = ask((redis) => redis.set(keys.of(domain, 'used'), String(day), px(KEEP_USED)))
+      const set = ask((redis) =>
+        redis.set(keys.of(domain, 'used'), String(day), px(MARK_DAYS * DAY)),
+      )
       return either(await Promise.all([set, local.markUsed(domain, day)]))
     },
   }

@@ -177,7 +177,7 @@ describe('what check reports', () => {
       let fetches = 0
       const refresh = createRefresh({
         store,
-        obtain: {
+        fetchOnce: {
           byId: () => Promise.reject(new Error('not asked')),
           anew: () => {
             fetches += 1

@@ -5,7 +5,7 @@ import { onAbort } from '../../../plugins/dnssec-stub/abort'
 import { cached } from '../../../plugins/dnssec-stub/cache'
 import { limits } from '../../../plugins/dnssec-stub/gate'
 import { resolverOver } from '../../../plugins/dnssec-stub/lookup'
-import { beforeAbort } from '../../../plugins/mta-sts/changes'
+import { beforeAbort } from '../../../plugins/mta-sts/store-changes'
 import { validating } from '../../support/facts'
 import { mx, scriptedResolver, secure } from '../../support/scripted-resolver'
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { parsePolicy } from '../../../plugins/mta-sts/policy'
 import { parseRecords } from '../../../plugins/mta-sts/record'
 import type { StsLookup } from '../../../plugins/mta-sts/types'
-import { createWarm } from '../../../plugins/mta-sts/warm'
+import { createL1Cache } from '../../../plugins/mta-sts/l1-cache'
 import { octetsAlive } from '../../support/heap'
 
 const body = (domain: string, behind = '') =>
@@ -41,9 +41,9 @@ describe('MTA-STS in memory', function () {
   for (const [what, make, count] of kinds) {
     it(`${what}: no more is taken than is counted`, async () => {
       // Once for nothing: what the code itself takes of the heap comes with its first use.
-      const first = createWarm(() => 1000, 1e9)
+      const first = createL1Cache(() => 1000, 1e9)
       for (let n = 0; n < count; n++) first.put(`d${n}.test`, make(`d${n}.test`), 300_000)
-      const warm = createWarm(() => 1000, 1e9)
+      const warm = createL1Cache(() => 1000, 1e9)
       const before = await octetsAlive()
       for (let n = 0; n < count; n++) warm.put(`d${n}.test`, make(`d${n}.test`), 300_000)
       const taken = (await octetsAlive()) - before
@@ -55,7 +55,7 @@ describe('MTA-STS in memory', function () {
   }
 
   it('XC-13 20,000 domains without a policy and 2,000 with one are all known, in 8 MiB', () => {
-    const warm = createWarm(() => 1000)
+    const warm = createL1Cache(() => 1000)
     const names = Array.from({ length: 20_000 }, (_, n) => `dom${n}.customer-${n % 97}.example`)
     const policies = Array.from({ length: 2000 }, (_, n) => `sts${n}.customer.example`)
     for (const name of names) warm.put(name, { kind: 'none' }, 300_000)
@@ -65,7 +65,7 @@ describe('MTA-STS in memory', function () {
   })
 
   it('XC-13 large policies of one zone push out large ones only', () => {
-    const warm = createWarm(() => 1000)
+    const warm = createL1Cache(() => 1000)
     const names = Array.from({ length: 1000 }, (_, n) => `d${n}.customer.example`)
     for (const name of names) warm.put(name, lookup(name), 300_000)
     const large = lookup('evil.example', body('evil.example', `a: ${'b'.repeat(60_000)}\r\n`))
@@ -96,7 +96,7 @@ describe('MTA-STS in memory', function () {
 
   it('what is over is dropped without being asked for; a policy a day later', () => {
     let time = 0
-    const warm = createWarm(() => time, 1e9)
+    const warm = createL1Cache(() => time, 1e9)
     for (let n = 0; n < 100; n++) {
       warm.put(`n${n}.test`, { kind: 'none' }, 300_000)
       warm.put(`p${n}.test`, lookup(`p${n}.test`), 300_000)

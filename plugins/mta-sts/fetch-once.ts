@@ -1,21 +1,21 @@
 /**
  * Gets the policy of a domain fetched once, by one worker, and stored for all (RFC 8461 §3.3).
  *
- * Promises: one fetch at a time per domain in the whole cluster, under a lease; who does not get the lease waits for the
- * holder's result, and no longer than the lease when the holder died; after a failed fetch none for the same id within five
- * minutes, by anybody. With a store that fails it goes on alone. Never rejects.
+ * Promises: one fetch at a time per domain in the whole cluster, under a lease; a worker that does not get the lease waits for
+ * the holder's result, and no longer than the lease when the holder died; after a failed fetch none for the same id within five
+ * minutes, by any worker. With a store that fails it goes on alone. Never rejects.
  * It keeps a policy only when a whole new one has come: a failure replaces nothing.
  */
 import { boundedMap } from '../bounded/map'
 import { OBJECT, ofText } from '../bounded/octets'
 import type { Logger, PolicyRecord, Store } from '../store/types'
 import type { FetchOutcome } from './fetch'
-import { newlyFetched, readProblem, toKnown, writeProblem } from './known'
 import type { Leases } from '../store/leases'
+import { newlyFetched, readProblem, toKnown, writeProblem } from './policy-lifetime'
 import { wordsOf } from './one-line'
 import type { KnownPolicy, StsProblem } from './types'
 
-export interface ObtainTools {
+export interface FetchOnceTools {
   readonly store: Store
   /** Fetches a policy within its own deadline. */
   readonly fetch: FetchPolicy
@@ -59,7 +59,7 @@ export type FetchPolicy = (
   inBackground: boolean,
 ) => Promise<FetchOutcome>
 
-export interface Obtain {
+export interface FetchOnce {
   /** The policy of a domain that is stored and holds now. */
   readonly stored: (domain: string) => Promise<KnownPolicy | undefined>
   /** The policy under this id: from the store if another worker was quicker, else fetched. */
@@ -81,7 +81,7 @@ export interface Obtain {
   failure(domain: string, id: string): Promise<StsProblem | undefined>
 }
 
-export function createObtain(tools: ObtainTools): Obtain {
+export function createFetchOnce(tools: FetchOnceTools): FetchOnce {
   const { store, clock, log } = tools
   /** Failures of this worker, for when the store does not keep them. */
   const failures = boundedMap<{ readonly problem: StsProblem; readonly at: number }>({

@@ -1,15 +1,15 @@
 /**
- * The first look at a domain that nobody knows yet, when many ask at once: one worker in the whole cluster asks for the
- * TXT record and fetches the policy, and the others take what he stored (RFC 8461 §3.3).
+ * The first look at a domain of which no policy is cached, when many ask at once: one worker in the whole cluster asks for the
+ * TXT record and fetches the policy, and the others take the policy that it stored (RFC 8461 §3.3).
  *
- * Promises: only a policy is taken from another worker. That he found none, or that his lookup failed, is nothing that
- * anybody else relies on: each then looks for himself, so that one blinded resolver costs one machine its knowledge. Nobody
- * waits for another longer than a lease lasts, whether that one died, hangs or is slow.
+ * Promises: only a policy is taken from another worker. That it found none, or that its lookup failed, counts for that worker
+ * alone: each other then looks for itself, so that one blinded resolver costs one machine its knowledge. No worker waits for
+ * another longer than a lease lasts, whether that one died, hangs or is slow.
  */
 import type { Leases } from '../store/leases'
 import type { KnownPolicy } from './types'
 
-export interface ColdTools {
+export interface FirstLookTools {
   readonly leases: Leases
   /** The policy that is stored now. */
   readonly stored: (domain: string) => Promise<KnownPolicy | undefined>
@@ -29,21 +29,21 @@ const LONGEST_LOOK = 250
  * @param look for oneself: TXT record and fetch
  * @returns what the look found, or the policy that another worker stored meanwhile
  */
-export type LookOnce = <T>(
+export type FirstLook = <T>(
   domain: string,
   look: () => Promise<T>,
 ) => Promise<
   { readonly by: 'us'; readonly found: T } | { readonly by: 'another'; readonly known: KnownPolicy }
 >
 
-export function createLookOnce(tools: ColdTools): LookOnce {
+export function createFirstLook(tools: FirstLookTools): FirstLook {
   const { leases, stored, changed, patienceMs, signal } = tools
   const afterAnother = async (domain: string, name: string): Promise<KnownPolicy | undefined> => {
     // Counted and not read off a clock, which may be set meanwhile.
     let waited = 0
     for (let pause = FIRST_LOOK; waited < patienceMs && !signal.aborted; waited += pause) {
       await changed(domain, pause)
-      // Whoever had the lease is done, or dead. Asked first: what was stored before the lease became free is then seen.
+      // Check the lease before the store: if it is free, everything its holder stored is visible now.
       const free = await leases.isFree(name)
       const known = await stored(domain)
       if (known !== undefined || free) return known

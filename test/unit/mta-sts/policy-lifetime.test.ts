@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { currentPolicy, toKnown } from '../../../plugins/mta-sts/known'
+import { currentPolicy, toKnown } from '../../../plugins/mta-sts/policy-lifetime'
 import type { KnownPolicy } from '../../../plugins/mta-sts/types'
 import { NOW, record } from '../../integration/store/contract'
 

@@ -7,7 +7,7 @@
  */
 import { boundedMap } from '../bounded/map'
 import { OBJECT, ofAscii, ofText, PART } from '../bounded/octets'
-import { currentPolicy } from './known'
+import { currentPolicy } from './policy-lifetime'
 import type { KnownPolicy, StsLookup, StsProblem } from './types'
 
 /** Octets of memory for domains without a policy: 20,000 of them, most of the world. */
@@ -18,7 +18,7 @@ const LARGE = 4096
 const SHARE_OF_LARGE = 1 / 5
 /** Milliseconds: a look at the store and the DNS is due at least that often, also where a TTL is longer. */
 const LONGEST = 300_000
-/** Milliseconds for which what is over stays: a clock that jumps ahead and back again must not have cost a policy. */
+/** Milliseconds for which an expired policy stays: a clock that jumps ahead and back again must not have cost a policy. */
 const GRACE = 86_400_000
 
 interface Entry {
@@ -32,7 +32,7 @@ interface Entry {
 
 const NONE: StsLookup = { kind: 'none' }
 
-export interface Warm {
+export interface L1Cache {
   /** The last outcome, if it is still fresh. */
   fresh(domain: string): StsLookup | undefined
   /** The policy known here, fresh outcome or not. */
@@ -49,11 +49,11 @@ export interface Warm {
   /** The next lookup must look again; the policy stays known. Without a domain: all of them. */
   stale(domain?: string): void
   drop(domain: string): void
-  /** Of memory, that what is kept takes now, about. */
+  /** Of memory, about, that all entries take now. */
   readonly octets: number
 }
 
-export function createWarm(now: () => number, most = MOST_OCTETS): Warm {
+export function createL1Cache(now: () => number, most = MOST_OCTETS): L1Cache {
   const entries = boundedMap<Entry>({
     mostOctets: most,
     large: { above: LARGE, mostOctets: most * SHARE_OF_LARGE },
@@ -93,7 +93,7 @@ export function createWarm(now: () => number, most = MOST_OCTETS): Warm {
         return
       }
       const known = lookup.kind === 'policy' ? lookup.known : undefined
-      // What was fetched then is, from now on, out of the cache.
+      // Later answers are cache hits.
       const repeated: StsLookup = lookup.kind === 'policy' ? { ...lookup, source: 'cache' } : lookup
       entries.set(
         domain,
