@@ -151,6 +151,20 @@ const purity = {
   },
 }
 
+/** Everything that knows Haraka's modules is in haraka/host.ts. */
+const host = {
+  create(context) {
+    if (/^haraka\/(host|types)\.ts$/.test(inPlugins(context.filename))) return {}
+    const report = (node) => {
+      context.report({ node, message: "Only haraka/host.ts asks for Haraka's modules." })
+    }
+    return {
+      'Identifier[name="haraka_require"]': report,
+      'Literal[value="haraka_require"]': report,
+    }
+  },
+}
+
 /** Types are no I/O, and node:net's isIP and BlockList are arithmetic on text. */
 function bringsNoIo({ type, importKind, specifiers }) {
   if (type === 'TSImportType' || importKind === 'type') return true
@@ -172,7 +186,7 @@ function matchesGlob(file, pattern) {
 }
 
 /** What the house holds its files to (test/integration/arrows.test.ts breaks each once). */
-export const house = { rules: { arrows, purity } }
+export const house = { rules: { arrows, host, purity } }
 
 export default ts.config(
   {
@@ -203,7 +217,7 @@ export default ts.config(
   {
     files: ['plugins/**/*.ts'],
     plugins: { house },
-    rules: { 'house/arrows': 'error', 'house/purity': 'error' },
+    rules: { 'house/arrows': 'error', 'house/host': 'error', 'house/purity': 'error' },
   },
   {
     // A rejection that nobody hears ends Haraka: where nothing waits for a promise, it says what becomes of its failure.

@@ -5,6 +5,7 @@
 import cluster from 'node:cluster'
 import type { Config, IniFile } from './config'
 import { endedDestinations } from './destinations'
+import type { OutboundModule } from './haraka/host'
 import type { ContextSettings } from './haraka/tls-context'
 import type { HarakaPlugin } from './haraka/types'
 import { NO_FILE, readOwnFile } from './own-file'
@@ -27,14 +28,6 @@ export interface Loaded {
   readonly redisCa: string | undefined
   readonly contextSettings: ContextSettings
   readonly own: OwnFile
-}
-
-/** Haraka's `outbound/config`; `cfg` is replaced as a whole when outbound.ini is loaded anew. */
-export interface OutboundModule {
-  readonly cfg: {
-    readonly enable_tls: boolean
-    readonly local_mx_ok: boolean
-  }
 }
 
 /**

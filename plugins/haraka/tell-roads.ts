@@ -1,16 +1,9 @@
 /** Says at start what of the outgoing mail the plugin never sees. */
 import { NOTHING_RELAYS, otherRoads, relaysNothing } from './roads'
-import type { Hook } from './roads'
+import type { PluginsModule } from './host'
 import type { HarakaPlugin } from './types'
 
-/** Haraka's `plugins`; complete when the first of the init hooks runs. */
-interface PluginsModule {
-  readonly registered_hooks: Readonly<Record<string, readonly Hook[] | undefined>>
-  readonly registered_plugins: Readonly<Record<string, unknown>>
-}
-
-export function tellRoads(plugin: HarakaPlugin): void {
-  const plugins = plugin.haraka_require('plugins') as PluginsModule
+export function tellRoads(plugin: HarakaPlugin, plugins: PluginsModule): void {
   for (const { text, cure } of otherRoads(plugins.registered_hooks['queue_outbound'] ?? [])) {
     plugin.logwarn(plugin, `${text}. ${cure}`)
   }
