@@ -191,7 +191,7 @@ export const house = { rules: { arrows, host, purity } }
 export default ts.config(
   {
     ignores: [
-      'dist/',
+      '**/dist/',
       '.relay/',
       '.demo/',
       '.cache/',

@@ -155,7 +155,7 @@ function listenTo(
     resolver: {
       async resolve(name, type, options) {
         const said = await resolver.resolve(name, type, options)
-        const outcome = hasRoom(octetsOf(said)) ? said : tooLarge(name, type)
+        const outcome = hasRoom(octetsOf(type, said)) ? said : tooLarge(name, type)
         note(outcome)
         return outcome
       },

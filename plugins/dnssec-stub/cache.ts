@@ -5,18 +5,11 @@
  * for longest goes first, and large answers cannot push out small ones.
  */
 import { boundedMap } from '../bounded/map'
-import { ARRAY, BLOCK, OBJECT, ofAscii, ofText, VIEW } from '../bounded/octets'
+import { ARRAY, OBJECT, ofAscii, ofText } from '../bounded/octets'
 import { onAbort } from './abort'
 import { canonicalName } from './names'
-import type {
-  Denial,
-  Failure,
-  Outcome,
-  RecordData,
-  RecordType,
-  ResolveOptions,
-  Resolver,
-} from './types'
+import { byThemselves, octetsOfRecords } from './rdata'
+import type { Denial, Failure, Outcome, RecordType, ResolveOptions, Resolver } from './types'
 
 export interface CacheOptions {
   /** Milliseconds of a clock that never steps. */
@@ -30,13 +23,13 @@ export interface CacheOptions {
 }
 
 export interface CachedResolver extends Resolver {
-  /** What is known without asking anybody; undefined where a lookup is needed. */
+  /** The outcome that is kept, without a lookup; undefined where one is needed. */
   cachedOutcome<T extends RecordType>(name: string, type: T): Outcome<T> | undefined
   /** Forgets everything; lookups under way go on for those who wait for them, and leave nothing behind. */
   clear(): void
   /** As `clear`, for all that is not secure. */
   forgetInsecure(): void
-  /** Of memory, that what is kept takes now, about. */
+  /** Of memory, about, that all that is kept takes now. */
   readonly octets: number
 }
 
@@ -50,7 +43,6 @@ const LARGE = 2048
 const SHARE_OF_LARGE = 1 / 8
 
 type AnyOutcome = Outcome<RecordType>
-type Known = Exclude<AnyOutcome, Failure>
 
 interface Entry {
   /** As of `asOf`, so that its TTL is what is left. */
@@ -73,13 +65,13 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
   })
   const flights = new Map<string, Flight>()
 
-  const keep = (key: string, outcome: AnyOutcome): void => {
+  const keep = (key: string, type: RecordType, outcome: AnyOutcome): void => {
     const seconds = Math.min(maxTtl, secondsToKeep(outcome, failureTtl))
-    const octets = octetsOf(outcome)
+    const octets = octetsOf(type, outcome)
     if (seconds <= 0 || octets > MAX_OCTETS_KEPT) return
     const asOf = now()
-    const kept = outcome.kind === 'failed' ? outcome : { ...byItself(outcome), ttl: seconds }
-    entries.set(key, { outcome: kept, asOf }, octets, asOf + seconds * 1000)
+    const entry = { outcome: kept(type, outcome, seconds), asOf }
+    entries.set(key, entry, octets, asOf + seconds * 1000)
   }
 
   const known = (key: string): AnyOutcome | undefined => {
@@ -103,10 +95,10 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
     const abort = new AbortController()
     const outcome = settled(resolver, name, type, { signal: abort.signal, background }).then(
       (result) => {
-        // After clear() it is nobody's any more: what it found was asked of whoever was asked before.
+        // clear() came meanwhile: this answer may be from the previous resolver; do not keep it.
         if (flights.get(flightKey) === flight) {
           flights.delete(flightKey)
-          keep(key, result)
+          keep(key, type, result)
         }
         return result
       },
@@ -215,6 +207,18 @@ function secondsToKeep(outcome: AnyOutcome, failureTtl: number): number {
   return outcome.cause === 'bad-name' || outcome.cause === 'aborted' ? 0 : failureTtl
 }
 
+function kept(type: RecordType, outcome: AnyOutcome, ttl: number): AnyOutcome {
+  switch (outcome.kind) {
+    case 'failed':
+      return outcome
+    case 'nodata':
+    case 'nxdomain':
+      return { ...outcome, ttl }
+    case 'answer':
+      return { ...outcome, records: byThemselves(type, outcome.records), ttl }
+  }
+}
+
 function aged(outcome: AnyOutcome, seconds: number): AnyOutcome {
   if (outcome.kind === 'failed') return outcome
   const ttl = Math.max(0, outcome.ttl - seconds)
@@ -222,50 +226,10 @@ function aged(outcome: AnyOutcome, seconds: number): AnyOutcome {
 }
 
 /** What an outcome takes of memory when it is kept, with what is kept beside it. */
-export function octetsOf(outcome: AnyOutcome): number {
+export function octetsOf<T extends RecordType>(type: T, outcome: Outcome<T>): number {
   if (outcome.kind === 'failed') {
     return 4 * OBJECT + ofText(outcome.detail) + ofText(outcome.extendedError?.text ?? '')
   }
   const base = outcome.aliases.reduce((sum, alias) => sum + ofAscii(alias), 4 * OBJECT + ARRAY)
-  if (outcome.kind !== 'answer') return base
-  const octets = octetsIn(outcome.records)
-  return outcome.records.reduce(
-    (sum, record) => sum + octetsOfRecord(record),
-    base + ARRAY + (octets.length === 0 ? 0 : BLOCK),
-  )
-}
-
-function octetsOfRecord(record: RecordData[RecordType]): number {
-  if (typeof record === 'string') return ofAscii(record)
-  if (Buffer.isBuffer(record)) return VIEW + record.length
-  if ('exchange' in record) return OBJECT + ofAscii(record.exchange)
-  return OBJECT + VIEW + record.data.length
-}
-
-function octetsIn(records: readonly RecordData[RecordType][]): readonly Buffer[] {
-  return records.flatMap((record) => {
-    if (Buffer.isBuffer(record)) return [record]
-    return typeof record === 'object' && 'data' in record ? [record.data] : []
-  })
-}
-
-/** The same outcome with a block of octets of its own: a few of them would keep all that Node's pool gave out beside them. */
-function byItself(outcome: Known): Known {
-  if (outcome.kind !== 'answer') return outcome
-  const octets = octetsIn(outcome.records)
-  if (octets.length === 0) return outcome
-  const block = Buffer.allocUnsafeSlow(octets.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  const moved = (data: Buffer): Buffer => {
-    const start = at
-    at += data.copy(block, at)
-    return block.subarray(start, at)
-  }
-  const records = outcome.records.map((record) => {
-    if (Buffer.isBuffer(record)) return moved(record)
-    return typeof record === 'object' && 'data' in record
-      ? { ...record, data: moved(record.data) }
-      : record
-  })
-  return { ...outcome, records }
+  return outcome.kind === 'answer' ? base + octetsOfRecords(type, outcome.records) : base
 }

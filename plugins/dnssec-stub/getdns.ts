@@ -16,7 +16,7 @@ import {
   type ClosableResolver,
   type Step,
 } from './lookup'
-import { TYPE_CODES } from './rdata'
+import { RECORD_TYPES } from './rdata'
 import { interpret } from './reply'
 import type { Server } from './servers'
 import type { LineClock } from './time-limit'
@@ -94,7 +94,7 @@ export function getdnsResolver(options: GetdnsOptions): GetdnsResolver {
     question: Question & { readonly type: T },
     signal: AbortSignal,
   ): Promise<Step<T>> => {
-    const word = await askTwice(`${question.name}.`, TYPE_CODES[question.type], signal)
+    const word = await askTwice(`${question.name}.`, RECORD_TYPES[question.type].code, signal)
     if (word.kind === 'failed') return failure(word.cause, `getdns: ${word.why}`)
     const { buffer, byteOffset, length } = word.octets
     if (length > LARGEST_REPLY)

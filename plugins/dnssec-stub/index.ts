@@ -1,6 +1,6 @@
 /**
- * A DNSSEC-aware stub resolver for Node: lookups that say secure, insecure or failed. Imports nothing else of this
- * package; docs/dnssec-stub.md tells how to use it in other projects.
+ * A DNSSEC-aware stub resolver for Node: lookups that say secure, insecure or failed. A package of its own, which imports
+ * nothing else of this repository but `bounded`; README.md tells how to use it.
  */
 export {
   createResolver,

@@ -1,33 +1,115 @@
 /**
- * The RDATA of the types that this resolver is asked for, and of SOA (whose MINIMUM tells how long a denial holds,
- * RFC 2308 §5). Each field must fill its RDATA to the last octet. What is kept is copied out of the message.
+ * The record types that this resolver is asked for, and the RDATA of SOA (whose MINIMUM tells how long a denial holds,
+ * RFC 2308 §5). Each field must fill its RDATA to the last octet. Data that is kept is copied out of the message.
  */
+import { ARRAY, BLOCK, OBJECT, ofAscii, VIEW } from '../bounded/octets'
 import { Malformed, readName, skipName } from './octets'
-import type { MxRecord, RecordType, TlsaData } from './types'
+import type { MxRecord, RecordData, RecordType, TlsaData } from './types'
 
-/** IANA's numbers. */
-export const TYPE_CODES: Readonly<Record<RecordType | 'SOA' | 'NS', number>> = {
-  A: 1,
-  NS: 2,
-  CNAME: 5,
-  SOA: 6,
-  MX: 15,
-  TXT: 16,
-  AAAA: 28,
-  TLSA: 52,
+/** All that is particular to a record type. Names in RDATA may be compressed, so `octets` is the whole message. */
+interface Definition<T extends RecordType> {
+  /** IANA's number. */
+  readonly code: number
+  /** @throws Malformed */
+  readonly read: (octets: Buffer, start: number, end: number) => RecordData[T]
+  /** The same for a record that is left out: makes nothing of it. */
+  readonly check: (octets: Buffer, start: number, end: number) => void
+  /** Octets of memory that its data takes, without those of buffers in it. */
+  readonly octets: (data: RecordData[T]) => number
+  /** The same data with the buffers in it replaced. */
+  readonly moved: (data: RecordData[T], move: (buffer: Buffer) => Buffer) => RecordData[T]
+}
+
+interface Definite<T extends RecordType> extends Definition<T> {
+  readonly known: (octets: Buffer, start: number, end: number) => Known<T>
+}
+
+export interface Known<T extends RecordType> {
+  readonly type: T
+  readonly data: RecordData[T]
 }
 
 export type KnownData =
-  | { readonly type: 'A' | 'AAAA' | 'CNAME'; readonly data: string }
-  | { readonly type: 'MX'; readonly data: MxRecord }
-  | { readonly type: 'TXT'; readonly data: Buffer }
-  | { readonly type: 'TLSA'; readonly data: TlsaData }
+  | { [T in RecordType]: Known<T> }[RecordType]
   /** `data` is MINIMUM, in seconds. */
   | { readonly type: 'SOA'; readonly data: number }
 
+function define<T extends RecordType>(type: T, definition: Definition<T>): Definite<T> {
+  const { read } = definition
+  return { ...definition, known: (...where) => ({ type, data: read(...where) }) }
+}
+
+/** A type that lacks one of these does not compile: a record without a reader would pass for a denial. */
+export const RECORD_TYPES: { readonly [T in RecordType]: Definite<T> } = {
+  A: define('A', {
+    code: 1,
+    read(octets, start, end) {
+      exactly(end - start, 4, 'A')
+      return octets.subarray(start, end).join('.')
+    },
+    check: (_octets, start, end) => exactly(end - start, 4, 'A'),
+    octets: ofAscii,
+    moved: itself,
+  }),
+  AAAA: define('AAAA', {
+    code: 28,
+    read(octets, start, end) {
+      exactly(end - start, 16, 'AAAA')
+      return ipv6Text(octets.subarray(start, end))
+    },
+    check: (_octets, start, end) => exactly(end - start, 16, 'AAAA'),
+    octets: ofAscii,
+    moved: itself,
+  }),
+  MX: define('MX', {
+    code: 15,
+    read: (octets, start, end): MxRecord => ({
+      preference: octets.readUInt16BE(start),
+      exchange: nameToEnd(octets, start + 2, end, 'MX'),
+    }),
+    check: (octets, start, end) => exactly(skipName(octets, start + 2), end, 'MX'),
+    octets: ({ exchange }) => OBJECT + ofAscii(exchange),
+    moved: itself,
+  }),
+  TXT: define('TXT', {
+    code: 16,
+    read: characterStrings,
+    check: (octets, start, end) => eachString(octets, start, end, () => undefined),
+    octets: () => VIEW,
+    moved: (data, move) => move(data),
+  }),
+  CNAME: define('CNAME', {
+    code: 5,
+    read: (octets, start, end) => nameToEnd(octets, start, end, 'CNAME'),
+    check: (octets, start, end) => exactly(skipName(octets, start), end, 'CNAME'),
+    octets: ofAscii,
+    moved: itself,
+  }),
+  TLSA: define('TLSA', {
+    code: 52,
+    read: (octets, start, end) => tlsa(octets.subarray(start, end)),
+    // One that is too short is told of, and is no reason to refuse the message.
+    check: () => undefined,
+    octets: () => OBJECT + VIEW,
+    moved: (record, move) => ({ ...record, data: move(record.data) }),
+  }),
+}
+
+/** Types that are read and not asked for. */
+export const NS_CODE = 2
+export const SOA_CODE = 6
+
+const BY_CODE: ReadonlyMap<
+  number,
+  {
+    readonly known: (octets: Buffer, start: number, end: number) => KnownData
+    readonly check: (octets: Buffer, start: number, end: number) => void
+  }
+> = new Map(Object.values(RECORD_TYPES).map(({ code, known, check }) => [code, { known, check }]))
+
 /**
  * @param octets the whole message, because names in RDATA may be compressed
- * @returns undefined for a type that nobody here asks for
+ * @returns undefined for a type that this resolver is not asked for
  * @throws Malformed
  */
 export function readData(
@@ -36,32 +118,8 @@ export function readData(
   start: number,
   end: number,
 ): KnownData | undefined {
-  switch (code) {
-    case TYPE_CODES.A:
-      exactly(end - start, 4, 'A')
-      return { type: 'A', data: octets.subarray(start, end).join('.') }
-    case TYPE_CODES.AAAA:
-      exactly(end - start, 16, 'AAAA')
-      return { type: 'AAAA', data: ipv6Text(octets.subarray(start, end)) }
-    case TYPE_CODES.CNAME:
-      return { type: 'CNAME', data: nameToEnd(octets, start, end, 'CNAME') }
-    case TYPE_CODES.MX:
-      return {
-        type: 'MX',
-        data: {
-          preference: octets.readUInt16BE(start),
-          exchange: nameToEnd(octets, start + 2, end, 'MX'),
-        },
-      }
-    case TYPE_CODES.TXT:
-      return { type: 'TXT', data: characterStrings(octets, start, end) }
-    case TYPE_CODES.TLSA:
-      return { type: 'TLSA', data: tlsa(octets.subarray(start, end)) }
-    case TYPE_CODES.SOA:
-      return { type: 'SOA', data: soaMinimum(octets, start, end) }
-    default:
-      return undefined
-  }
+  if (code === SOA_CODE) return { type: 'SOA', data: soaMinimum(octets, start, end) }
+  return BY_CODE.get(code)?.known(octets, start, end)
 }
 
 /**
@@ -69,21 +127,57 @@ export function readData(
  * @throws Malformed
  */
 export function checkData(octets: Buffer, code: number, start: number, end: number): void {
-  switch (code) {
-    case TYPE_CODES.A:
-      return exactly(end - start, 4, 'A')
-    case TYPE_CODES.AAAA:
-      return exactly(end - start, 16, 'AAAA')
-    case TYPE_CODES.CNAME:
-      return exactly(skipName(octets, start), end, 'CNAME')
-    case TYPE_CODES.MX:
-      return exactly(skipName(octets, start + 2), end, 'MX')
-    case TYPE_CODES.TXT:
-      eachString(octets, start, end, () => undefined)
-      return
-    case TYPE_CODES.SOA:
-      soaMinimum(octets, start, end)
+  if (code === SOA_CODE) soaMinimum(octets, start, end)
+  else BY_CODE.get(code)?.check(octets, start, end)
+}
+
+/** Octets of memory that the records of an answer take when it is kept; see `byThemselves`. */
+export function octetsOfRecords<T extends RecordType>(
+  type: T,
+  records: readonly RecordData[T][],
+): number {
+  const { octets } = RECORD_TYPES[type]
+  const buffers = buffersIn(type, records)
+  const ofBuffers = buffers.reduce(
+    (sum, { length }) => sum + length,
+    buffers.length > 0 ? BLOCK : 0,
+  )
+  return records.reduce((sum, record) => sum + octets(record), ARRAY + ofBuffers)
+}
+
+/** The same records with a block of octets of their own: a few of them would keep all that Node's pool gave out beside them. */
+export function byThemselves<T extends RecordType>(
+  type: T,
+  records: readonly RecordData[T][],
+): readonly RecordData[T][] {
+  const buffers = buffersIn(type, records)
+  if (buffers.length === 0) return records
+  const block = Buffer.allocUnsafeSlow(buffers.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  const move = (buffer: Buffer): Buffer => {
+    const start = at
+    at += buffer.copy(block, at)
+    return block.subarray(start, at)
   }
+  return records.map((record) => RECORD_TYPES[type].moved(record, move))
+}
+
+function buffersIn<T extends RecordType>(
+  type: T,
+  records: readonly RecordData[T][],
+): readonly Buffer[] {
+  const buffers: Buffer[] = []
+  for (const record of records) {
+    RECORD_TYPES[type].moved(record, (buffer) => {
+      buffers.push(buffer)
+      return buffer
+    })
+  }
+  return buffers
+}
+
+function itself<D>(data: D): D {
+  return data
 }
 
 function nameToEnd(octets: Buffer, start: number, end: number, type: string): string {

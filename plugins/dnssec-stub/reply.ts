@@ -4,7 +4,7 @@
  * who sent the reply.
  */
 import { isWithin } from './names'
-import { TYPE_CODES } from './rdata'
+import { type Known, NS_CODE, RECORD_TYPES } from './rdata'
 import { MOST_RECORDS, type Crowded } from './rrsets'
 import type { FailureCause, RecordData, RecordType } from './types'
 import { ttlOf, type Message, type Question, type ResourceRecord } from './wire'
@@ -114,7 +114,9 @@ function rcodeName(rcode: number): string {
 }
 
 function crowdAt(message: Message, name: string, type: RecordType): Crowded | undefined {
-  return message.crowded.find((rrset) => rrset.code === TYPE_CODES[type] && rrset.name === name)
+  return message.crowded.find(
+    (rrset) => rrset.code === RECORD_TYPES[type].code && rrset.name === name,
+  )
 }
 
 function tooMany(
@@ -133,12 +135,10 @@ function ofType<T extends RecordType>(
   records: readonly ResourceRecord[],
   name: string,
   type: T,
-): { ttl: number; data: RecordData[T] }[] {
-  // A record's `type` decides what its `data` is; the compiler cannot carry that through a type parameter.
-  return records.filter((record) => record.type === type && record.name === name) as unknown as {
-    ttl: number
-    data: RecordData[T]
-  }[]
+): readonly (ResourceRecord & Known<T>)[] {
+  return records.filter(
+    (record): record is ResourceRecord & Known<T> => record.type === type && record.name === name,
+  )
 }
 
 /** RFC 2308 §5: the lesser of the SOA's own TTL and its MINIMUM; undefined where no SOA covers the name. */
@@ -151,5 +151,5 @@ function negativeTtl(message: Message, name: string): number | undefined {
 }
 
 function isNameServer(record: ResourceRecord): boolean {
-  return record.type === 'other' && record.code === 2
+  return record.type === 'other' && record.code === NS_CODE
 }

@@ -3,7 +3,7 @@
  * are counted where they stand in the message, checked as all others are, and nothing is made of those that would be left out. Pure.
  */
 import { endOfPointers } from './octets'
-import { checkData, TYPE_CODES } from './rdata'
+import { checkData, RECORD_TYPES } from './rdata'
 
 /** Records of one RRset that are looked at; Postfix's DNS client has the same limit. Each costs some hundred octets of memory. */
 export const MOST_RECORDS = 100
@@ -83,13 +83,13 @@ function inShort(rrset: readonly RawRecord[]): readonly Crowded[] {
  * of MTA-STS. Without them an RRset says less than its owner published, so that nothing is left of it.
  */
 function bestOf(octets: Buffer, rrset: readonly RawRecord[]): readonly RawRecord[] {
-  const code = rrset[0]?.code ?? 0
-  switch (code) {
-    case TYPE_CODES.TLSA:
-    case TYPE_CODES.TXT:
-    case TYPE_CODES.CNAME:
+  const { TLSA, TXT, CNAME, MX } = RECORD_TYPES
+  switch (rrset[0]?.code ?? 0) {
+    case TLSA.code:
+    case TXT.code:
+    case CNAME.code:
       return []
-    case TYPE_CODES.MX:
+    case MX.code:
       return inOrderOfTrial(octets, rrset).slice(0, MOST_RECORDS)
     default:
       return rrset.slice(0, MOST_RECORDS)

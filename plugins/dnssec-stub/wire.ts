@@ -7,7 +7,7 @@
 import { encode, AUTHENTIC_DATA, RECURSION_DESIRED, DNSSEC_OK, type Answer } from 'dns-packet'
 import { printable, wireName } from './names'
 import { HEADER_LENGTH, Malformed, nameReader, need } from './octets'
-import { readData, TYPE_CODES, type KnownData } from './rdata'
+import { type KnownData, readData, RECORD_TYPES } from './rdata'
 import { sift, type Crowded, type RawRecord } from './rrsets'
 import type { RecordType } from './types'
 
@@ -142,7 +142,7 @@ export function answersQuestion(message: Message, question: Question): boolean {
     only !== undefined &&
     others.length === 0 &&
     only.name === question.name &&
-    only.code === TYPE_CODES[question.type] &&
+    only.code === RECORD_TYPES[question.type].code &&
     only.class === CLASS_IN
   )
 }

@@ -3,14 +3,14 @@ import assert from 'node:assert/strict'
 import { createPublicKey, X509Certificate } from 'node:crypto'
 import type { Judgement } from '../../plugins/dane/tlsa'
 import type { TlsaRecord } from '../../plugins/dane/types'
-import { readData, TYPE_CODES } from '../../plugins/dnssec-stub/rdata'
+import { readData, RECORD_TYPES } from '../../plugins/dnssec-stub/rdata'
 import type { TlsaData } from '../../plugins/dnssec-stub/types'
 import { claimOneLine } from './target'
 
 export const DIGESTS = ['sha512', 'sha256'] as const
 
 export function read(rdata: Buffer): TlsaData {
-  const known = readData(rdata, TYPE_CODES.TLSA, 0, rdata.length)
+  const known = readData(rdata, RECORD_TYPES.TLSA.code, 0, rdata.length)
   assert.ok(known?.type === 'TLSA')
   const { malformed, usage, selector, matchingType, data } = known.data
   assert.equal(malformed, rdata.length < 3)

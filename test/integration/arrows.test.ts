@@ -192,7 +192,7 @@ describe('the guard of the arrows', () => {
   it('has nothing against the files as they are', async function () {
     this.timeout(60_000)
     const files = await readdir('plugins', { recursive: true })
-    for (const file of files.filter((name) => name.endsWith('.ts'))) {
+    for (const file of files.filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))) {
       const path = join('plugins', file)
       assert.deepEqual(await complaints(path, await readFile(path, 'utf8')), [], path)
     }

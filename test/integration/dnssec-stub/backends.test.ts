@@ -172,7 +172,7 @@ for (const backend of ['ad', 'getdns'] as const) {
       })
     }
 
-    it('a wildcard without such records in an NSEC3 zone, which getdns 1.6 cannot prove (docs/dnssec-stub.md)', async () => {
+    it('a wildcard without such records in an NSEC3 zone, which getdns 1.6 cannot prove (dnssec-stub/README.md)', async () => {
       const outcome = await managed.resolver.resolve('any.wild.nsec3.test', 'MX')
       assert.equal(outcome.kind, backend === 'ad' ? 'nodata' : 'failed')
     })

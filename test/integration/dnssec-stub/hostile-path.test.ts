@@ -228,7 +228,7 @@ describe('the getdns backend on a hostile path', function () {
     const names = [
       ['a name with other records', `host.${zone}`],
       ['an empty non-terminal', `wild.${zone}`],
-      // getdns 1.6 cannot prove this one with NSEC3 (docs/dnssec-stub.md).
+      // getdns 1.6 cannot prove this one with NSEC3 (dnssec-stub/README.md).
       ...(zone === 'signed.test' ? [['a name that a wildcard covers', `any.wild.${zone}`]] : []),
     ] as [what: string, name: string][]
     for (const [what, name] of names) {

@@ -35,7 +35,7 @@ async function build(): Promise<void> {
 /** Modification time in milliseconds of the youngest such file; 0 when there is none. */
 async function youngest(folder: string, extension: string): Promise<number> {
   const entries = await readdir(folder, { recursive: true }).catch(() => [])
-  const files = entries.filter((entry) => entry.endsWith(extension))
+  const files = entries.filter((entry) => entry.endsWith(extension) && !entry.endsWith('.d.ts'))
   const times = await Promise.all(
     files.map(async (file) => (await stat(join(folder, file))).mtimeMs),
   )
