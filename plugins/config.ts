@@ -5,6 +5,7 @@
  */
 import { readDestinations, type Destinations } from './destinations'
 import type { LineMistake } from './ini-mistakes'
+import { readHops, type Hops } from './requiretls-hops'
 import {
   findRedisMistakes,
   readBoolean,
@@ -49,6 +50,13 @@ export interface Config {
   /** As in redis.ini's [server]; what is left out comes from there. */
   readonly redis: RedisSettings
   readonly destinations: Destinations
+  readonly requiretls: {
+    /** To which clients the extension is offered. */
+    readonly offer: 'relay' | 'all' | 'no'
+  }
+  readonly requiretlsHops: Hops
+  /** Whether `TLS-Required: No` is heeded. */
+  readonly tlsRequired: { readonly honour: boolean }
 }
 
 export type ConfigResult =
@@ -83,6 +91,14 @@ class Mistakes {
   add(section: string, key: string | undefined, rest: string): void {
     const name = key === undefined ? `[${section}]` : `${section}.${key}`
     this.#found.push({ at: this.own.lineOf(section, key), sentence: `${name}${rest}` })
+  }
+
+  /** For a section in which each key is a name of the operator's. */
+  in(section: string): (key: string, value: string | undefined, allowed: string) => void {
+    return (key, value, allowed) => {
+      const rest = value === undefined ? '' : `=${value}`
+      this.add(section, key, `${rest}: ${allowed} is allowed here${commentHint(value ?? '')}`)
+    }
   }
 
   /** In the order of the file. */
@@ -195,11 +211,10 @@ export function readConfig(
     tls: readTls(section('tls')),
     store: readStore(section('store')),
     redis: readRedis(section('redis'), sectionOf(ini, 'redis')),
-    destinations: readDestinations(sectionOf(ini, 'destinations'), (key, value, allowed) => {
-      const rest = value === undefined ? '' : `=${value}`
-      const hint = commentHint(value ?? '')
-      mistakes.add('destinations', key, `${rest}: ${allowed} is allowed here${hint}`)
-    }),
+    destinations: readDestinations(sectionOf(ini, 'destinations'), mistakes.in('destinations')),
+    requiretls: readRequireTls(section('requiretls')),
+    requiretlsHops: readHops(sectionOf(ini, 'requiretls_hops'), mistakes.in('requiretls_hops')),
+    tlsRequired: readTlsRequired(section('tls_required')),
   }
   refuseUnknownSections(ini, mistakes)
   const all = mistakes.all()
@@ -320,7 +335,22 @@ function readRedis(redis: SectionReader, section: Section): Config['redis'] {
   return settings
 }
 
-const SECTIONS = ['main', 'dns', 'dane', 'mta_sts', 'tls', 'store', 'redis', 'destinations']
+function readRequireTls(requiretls: SectionReader): Config['requiretls'] {
+  const offer = requiretls.choice('offer', ['relay', 'all', 'no'], 'relay')
+  requiretls.refuseUnknown()
+  return { offer }
+}
+
+function readTlsRequired(tlsRequired: SectionReader): Config['tlsRequired'] {
+  const honour = tlsRequired.boolean('honour', true)
+  tlsRequired.refuseUnknown()
+  return { honour }
+}
+
+const SECTIONS = [
+  ...['main', 'dns', 'dane', 'mta_sts', 'tls', 'store', 'redis', 'destinations'],
+  ...['requiretls', 'requiretls_hops', 'tls_required'],
+]
 
 function refuseUnknownSections(ini: IniFile, mistakes: Mistakes): void {
   for (const name of Object.keys(ini)) {

@@ -31,6 +31,22 @@ export function tellStart(
   log.notice(`${does}; MTA-STS policies are kept ${kept}`)
 }
 
+/** What is not offered, and what is let go, though the operator may not expect it. */
+export function tellRequireTls(
+  log: Pick<Logger, 'info' | 'notice'>,
+  { requiretls, tlsRequired }: Config,
+  obstacle: string | undefined,
+): void {
+  if (requiretls.offer !== 'no' && obstacle !== undefined) {
+    log.notice(`REQUIRETLS is not offered to clients: ${obstacle}`)
+  }
+  if (tlsRequired.honour) {
+    log.info(
+      'messages that say "TLS-Required: No" go also where no policy is met (tls_required.honour=no insists)',
+    )
+  }
+}
+
 /** Whether DANE is on, and if not, what that means and how to get it. */
 export function tellHealth(log: Pick<Logger, 'notice' | 'warn'>, health: Health): void {
   const { says, cure } = resolverWords(health)

@@ -6,10 +6,14 @@
 import { denysoft } from 'haraka-constants'
 import { createAhead } from './delivery/ahead'
 import { treatmentOf } from './delivery/planner'
+import type { Planner } from './delivery/planner'
 import { createControl } from './haraka/control'
 import { findHost, type Host } from './haraka/host'
 import { createInbound } from './haraka/inbound'
 import type { Inbound, InboundConnection, Next } from './haraka/inbound'
+import { neverTaken } from './haraka/never-taken'
+import { queueHandlers } from './haraka/notification'
+import { obstacleOf } from './haraka/obstacle'
 import { tellRoads } from './haraka/tell-roads'
 import { createContextSource } from './haraka/tls-context'
 import type { HarakaDomain, HarakaPlugin } from './haraka/types'
@@ -20,7 +24,8 @@ import { tapPlanner } from './telemetry/metrics-taps'
 import { load, readRedisIni, reload } from './load'
 import { readOwnUser } from './own-user'
 import { storeFolderBeside } from './settings'
-import { loggerOf, tellHealth, tellStart } from './tell-start'
+import { hopRuleFor } from './requiretls-hops'
+import { loggerOf, tellHealth, tellRequireTls, tellStart } from './tell-start'
 import { prepareStore, wire } from './wiring'
 import type { Wiring } from './wiring'
 import { readWorkers } from './workers'
@@ -41,8 +46,9 @@ interface Running {
 /** Haraka loads a plugin once for each process, and keeps nothing for it. */
 let running: Running | undefined
 
-/** The lowest number that Haraka takes. */
+/** The lowest number and the highest that Haraka takes. */
 const FIRST = -100
+const LAST = 100
 
 /** Added to the settings' own time limits before a decision counts as lost. */
 const DECISION_GRACE_SECONDS = 5
@@ -90,16 +96,22 @@ export function register(this: HarakaPlugin): void {
     }).then((done) => (wired = done))
     return wiring
   }
+  const planner: Planner = {
+    planForDomain: async (domain, options) =>
+      (await start()).planner.planForDomain(domain, options),
+    planForRoute: async (route, options) => (await start()).planner.planForRoute(route, options),
+  }
+  const obstacle = () =>
+    obstacleOf({
+      mode: config().mode,
+      tlsSwitchedOff: !outbound.cfg.enable_tls,
+      vouched: config().requiretls.offer === 'all',
+      hooks: host.plugins.registered_hooks,
+    })
   const control = createControl({
-    planner: tapPlanner(
-      {
-        planForDomain: async (domain, options) =>
-          (await start()).planner.planForDomain(domain, options),
-        planForRoute: async (route) => (await start()).planner.planForRoute(route),
-      },
-      metrics,
-      () => performance.now(),
-    ),
+    planner: tapPlanner(planner, metrics, () => performance.now()),
+    honourTlsRequiredNo: () => config().tlsRequired.honour,
+    requiretlsHop: (hop) => hopRuleFor(config().requiretlsHops, hop),
     treatment: (domain) => treatmentOf(config(), domain, new Date()),
     harakaMx: seam.HarakaMx,
     contexts: createContextSource(() => loaded.contextSettings, host.outboundTls, host.tlsSocket),
@@ -115,10 +127,15 @@ export function register(this: HarakaPlugin): void {
       metrics.ended(end)
     },
   })
-  seam.install(control)
+  seam.install({ ...control, ...queueHandlers })
   let retired = false
   running = {
-    inbound: createInbound({ offer: () => ({ kind: 'not-offered', why: 'it is not built yet' }) }),
+    inbound: createInbound({
+      setting: () => config().requiretls.offer,
+      obstacle,
+      neverTaken: (domain) =>
+        host.mayBeRouted() ? Promise.resolve(undefined) : neverTaken(domain, planner),
+    }),
     metrics: service,
     lookAhead: createAhead(
       async (domain) => {
@@ -132,6 +149,7 @@ export function register(this: HarakaPlugin): void {
     start: async () => {
       const { sts, store } = await start()
       tellStart(log, config(), store, config().store.path ?? storeFolder)
+      tellRequireTls(log, config(), obstacle())
       if (!retired) sts.startRefreshing()
     },
     settingsChanged: () => {
@@ -148,14 +166,17 @@ export function register(this: HarakaPlugin): void {
   }
   // First of all: behind a plugin that takes the sender, a tag would not be seen.
   this.register_hook('mail', 'answer_requiretls', FIRST)
-  this.register_hook('queue', 'guard_requiretls', FIRST)
-  this.register_hook('queue_outbound', 'guard_requiretls', FIRST)
+  this.register_hook('rcpt', 'look_at_recipient', FIRST)
+  this.register_hook('queue', 'guard_queue', FIRST)
+  this.register_hook('queue_outbound', 'guard_queue_outbound', FIRST)
+  // After all others: AUTH is among the capabilities by then.
+  this.register_hook('capabilities', 'offer_requiretls', LAST)
   this.register_hook('init_master', 'start_tls_policy')
   this.register_hook('init_child', 'start_tls_policy')
   // Before all others: Haraka installs its 404 handler once an init_http hook is slow, and routes added later are not reached.
   this.register_hook('init_http', 'serve_metrics', FIRST)
   // After all others: for mail that another plugin takes or refuses nothing is looked up.
-  this.register_hook('queue_outbound', 'look_ahead', 100)
+  this.register_hook('queue_outbound', 'look_ahead', LAST)
 }
 
 /** A master that only minds its workers delivers nothing: it starts nothing. */
@@ -202,12 +223,36 @@ export function answer_requiretls(
   else next(denysoft)
 }
 
-export function guard_requiretls(
+export function offer_requiretls(
   this: HarakaPlugin,
   next: Next,
   connection: InboundConnection,
 ): void {
+  if (running) running.inbound.offer(next, connection)
+  else next()
+}
+
+export function look_at_recipient(
+  this: HarakaPlugin,
+  next: Next,
+  connection: InboundConnection,
+  [recipient]: readonly { readonly host?: HarakaDomain | null }[],
+): void {
+  if (running) running.inbound.rcpt(next, connection, String(recipient?.host ?? ''))
+  else next(denysoft)
+}
+
+export function guard_queue(this: HarakaPlugin, next: Next, connection: InboundConnection): void {
   if (running) running.inbound.queue(next, connection)
+  else next(denysoft)
+}
+
+export function guard_queue_outbound(
+  this: HarakaPlugin,
+  next: Next,
+  connection: InboundConnection,
+): void {
+  if (running) running.inbound.queueOutbound(next, connection)
   else next(denysoft)
 }
 

@@ -4,12 +4,17 @@ import { parseArgs } from 'node:util'
 import { mayBeName } from '../destinations'
 import { printable } from './words'
 
+/** As the options are called. */
+export type Asked = 'requiretls' | 'tls-required-no'
+
 export type Command =
   | {
       readonly kind: 'check'
       readonly target: string
       readonly connect: boolean
       readonly route: { readonly host?: string; readonly port?: number }
+      /** What the message asks (RFC 8689). */
+      readonly asked: Asked | null
     }
   | { readonly kind: 'list' }
   | { readonly kind: 'show' | 'refresh' | 'purge'; readonly domain: string }
@@ -29,8 +34,10 @@ export type Arguments =
 export const USAGE = `Usage: haraka-tls-policy [-c HARAKA_DIR] COMMAND
 
   check DOMAIN|ADDRESS [--connect] [--host HOST] [--port PORT]
+        [--requiretls | --tls-required-no]
       What a delivery would do, and why. --connect looks at the hosts as well,
       without sending mail. --host and --port: mail that is routed there.
+      --requiretls, --tls-required-no: a message that asks for that.
       Exit code 0: would be delivered, verified (only --connect knows);
       1: delivered, not verified or not known to be; 2: deferred or returned.
   policies list                MTA-STS policies that are kept
@@ -65,6 +72,8 @@ function read(argv: readonly string[]): Arguments {
       connect: { type: 'boolean' },
       host: { type: 'string' },
       port: { type: 'string' },
+      requiretls: { type: 'boolean' },
+      'tls-required-no': { type: 'boolean' },
       json: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'v' },
@@ -74,7 +83,7 @@ function read(argv: readonly string[]): Arguments {
   if (values.version) return { kind: 'version' }
   const command = readCommand(positionals, values)
   if (typeof command === 'string') return wrong(command)
-  const onlyForCheck = (['connect', 'host', 'port'] as const).find(
+  const onlyForCheck = (['connect', 'host', 'port', 'requiretls', 'tls-required-no'] as const).find(
     (option) => values[option] !== undefined,
   )
   if (command.kind !== 'check' && onlyForCheck !== undefined) {
@@ -85,7 +94,13 @@ function read(argv: readonly string[]): Arguments {
 
 function readCommand(
   [word, ...rest]: readonly string[],
-  values: { readonly connect?: boolean; readonly host?: string; readonly port?: string },
+  values: {
+    readonly connect?: boolean
+    readonly host?: string
+    readonly port?: string
+    readonly requiretls?: boolean
+    readonly 'tls-required-no'?: boolean
+  },
 ): Command | string {
   switch (word) {
     case undefined:
@@ -103,7 +118,7 @@ function readCommand(
 
 function readCheck(
   rest: readonly string[],
-  { connect, host, port }: Parameters<typeof readCommand>[1],
+  { connect, host, port, requiretls, 'tls-required-no': no }: Parameters<typeof readCommand>[1],
 ): Command | string {
   const [target] = rest
   if (target === undefined || target === '' || rest.length > 1) return 'check takes one domain'
@@ -111,6 +126,7 @@ function readCheck(
   if (number !== undefined && !(Number.isInteger(number) && number > 0 && number < 65_536)) {
     return '--port takes a number from 1 to 65535'
   }
+  if (requiretls && no) return 'a message asks for one of --requiretls and --tls-required-no'
   if (host === '') return '--host takes a host name'
   const unnamed = [target.slice(target.lastIndexOf('@') + 1), host].find(
     (name) => name !== undefined && !mayBeDomain(name),
@@ -120,6 +136,7 @@ function readCheck(
     kind: 'check',
     target,
     connect: connect ?? false,
+    asked: requiretls ? 'requiretls' : no ? 'tls-required-no' : null,
     route: {
       ...(host === undefined ? {} : { host }),
       ...(number === undefined ? {} : { port: number }),

@@ -4,12 +4,15 @@
  */
 import { isIP } from 'node:net'
 import type { SecureVersion } from 'node:tls'
-import { mxIsSecure } from '../delivery/decide'
 import { nextHopDomain, treatmentOf } from '../delivery/planner'
 import type { Treatment } from '../delivery/planner'
 import type { Plan } from '../delivery/types'
 import { destinationLine, destinationsFor } from '../destinations'
 import { rehearse } from '../haraka/rehearsal'
+import { withoutName } from '../haraka/without-name'
+import { hopRuleFor } from '../requiretls-hops'
+import type { MessageDemand } from '../requiretls/demand'
+import type { Asked } from './arguments'
 import type { Rehearsal } from '../haraka/rehearsal'
 import { createContextSource } from '../haraka/tls-context'
 import type { Wiring } from '../wiring'
@@ -24,6 +27,8 @@ export interface CheckOptions {
   readonly connect: boolean
   /** What --host and --port name: mail that an operator routes there. */
   readonly route: { readonly host?: string; readonly port?: number }
+  /** What the message asks (RFC 8689). */
+  readonly asked: Asked | null
   readonly now: () => Date
 }
 
@@ -41,15 +46,17 @@ export async function check(
   const route = routeOf(domain, options.route)
   const judged = route?.host ?? domain
   const literal = addressLiteral(judged)
-  const treatment: Treatment =
-    literal === undefined ? treatmentOf(config, judged, options.now()) : 'off'
+  const demand = demandOf(options.asked, route !== undefined, config)
+  const treatment = treatmentFor(settings, judged, literal, demand, options.now())
   const plan =
     literal === undefined
-      ? await (route ? planner.planForRoute(route) : planner.planForDomain(domain))
-      : planForLiteral(judged, literal, route)
+      ? await (route
+          ? planner.planForRoute(route, { demand })
+          : planner.planForDomain(domain, { demand }))
+      : planForLiteral(judged, literal, route, demand, hopRuleFor(config.requiretlsHops, literal))
   const enforce = treatment === 'enforce'
   const rehearsal = options.connect ? await tryHosts(plan, enforce, settings, options) : undefined
-  const conclusion = conclude(plan, enforce, rehearsal)
+  const conclusion = conclude(plan, enforce, rehearsal, options.asked)
   const { mx, sts } = plan.facts
   const { state, detail } = resolver.health()
   const signal = AbortSignal.timeout(config.dns.deadlineSeconds * 1000)
@@ -61,6 +68,7 @@ export async function check(
     route: route ?? null,
     checkedAt: options.now().toISOString(),
     treatment,
+    asked: options.asked,
     ...reportRule(settings, judged, options.now()),
     resolver: {
       ...(wasAsked(mx, literal)
@@ -80,6 +88,27 @@ export async function check(
     conclusion,
     exitCode: exitCodeOf(conclusion),
   }
+}
+
+/** A host that the operator has named, and a setting of his, let nothing go. */
+function demandOf(
+  asked: Asked | null,
+  isRouted: boolean,
+  { tlsRequired }: Settings['config'],
+): MessageDemand | undefined {
+  if (asked === 'tls-required-no' && (isRouted || !tlsRequired.honour)) return undefined
+  return asked ?? undefined
+}
+
+function treatmentFor(
+  { config }: Settings,
+  judged: string,
+  literal: string | undefined,
+  demand: MessageDemand | undefined,
+  now: Date,
+): Treatment {
+  if (demand === 'requiretls') return 'enforce'
+  return literal === undefined ? treatmentOf(config, judged, now) : 'off'
 }
 
 function reportRule(
@@ -124,7 +153,22 @@ function planForLiteral(
   nextHop: string,
   address: string,
   route: { readonly port: number } | undefined,
+  demand: MessageDemand | undefined,
+  hop: ReturnType<typeof hopRuleFor>,
 ): Plan {
+  if (demand === 'requiretls') {
+    const port = route?.port ?? SMTP_PORT
+    const left = { kind: 'left', mx: { exchange: address, port }, mark: undefined } as const
+    const tagged = withoutName(left, () => (route ? hop : undefined))
+    if (tagged.kind === 'planned') return tagged.plan
+    if (tagged.kind === 'refused' || !route) {
+      const detail = `${address} is an address, and has no name that a certificate could prove`
+      return {
+        ...planForLiteral(nextHop, address, route, undefined, hop),
+        outcome: { kind: 'bounce', reason: 'requiretls-no-name', detail },
+      }
+    }
+  }
   return {
     nextHop,
     outcome:
@@ -159,12 +203,13 @@ function planForLiteral(
 }
 
 async function tryHosts(
-  { outcome, nextHop, facts }: Plan,
+  plan: Plan,
   enforce: boolean,
   settings: Settings,
   { now }: CheckOptions,
 ): Promise<Rehearsal | undefined> {
-  if (outcome.kind !== 'hosts') return undefined
+  const { nextHop } = plan
+  if (plan.outcome.kind !== 'hosts') return undefined
   const { config, ca, outbound, outboundTls, helo } = settings
   const contexts = (minVersion: SecureVersion, roots: string | undefined) =>
     createContextSource(ourSettings(minVersion, roots), { cfg: outboundTls }, {})
@@ -175,8 +220,7 @@ async function tryHosts(
     unaided: contexts(HARAKAS_MIN_VERSION, undefined),
   }
   return rehearse({
-    hosts: outcome.hosts,
-    mxSecure: mxIsSecure(facts),
+    plan,
     enforce,
     helo,
     session: sources.policy.sessionOptions(),

@@ -12,9 +12,10 @@ import type { Health } from '../dnssec-stub'
 import type { Rehearsal, Trial } from '../haraka/rehearsal'
 import { refreshTime } from '../mta-sts/refresh'
 import type { StsLookup } from '../mta-sts/types'
-import { REASONS, sourceOf } from '../reasons/catalogue'
+import { isForGood, REASONS, sourceOf } from '../reasons/catalogue'
 import { readProfile } from '../x509/certificate'
 import { presentedNames } from '../x509/names'
+import type { Asked } from './arguments'
 import type { Lookup } from './lookups'
 import { printable } from './words'
 import type { ReasonCode } from '../reasons/codes'
@@ -112,6 +113,8 @@ export interface CheckReport {
   readonly route: { readonly host: string; readonly port: number } | null
   readonly checkedAt: string
   readonly treatment: Treatment
+  /** What the message asks. */
+  readonly asked: Asked | null
   readonly rule: DestinationRule | null
   /** The line that the rule comes from: the domain, or `.parent`, and its last day. */
   readonly ruleFor: string | null
@@ -188,14 +191,16 @@ function reportDemand({ requirement, policy }: PlannedHost): Demand {
       return { ...common, reason, rfc, detail: meaning, sni }
     }
     case 'authenticate': {
-      const { dane, pkix, sni, success } = requirement
+      const { dane, pkix, sni, success, requiretls } = requirement
       const because = [
         ...(dane ? [`usable TLSA records at ${dane.base}`] : []),
-        ...(pkix ? ['an MTA-STS policy in mode enforce lists the host'] : []),
+        ...(pkix && !pkix.by ? ['an MTA-STS policy in mode enforce lists the host'] : []),
+        ...(requiretls ? ['the message asks for REQUIRETLS'] : []),
       ]
       const rfcs = [
         ...(dane ? ['RFC 7672 section 2.2'] : []),
-        ...(pkix ? ['RFC 8461 section 5'] : []),
+        ...(pkix && !pkix.by ? ['RFC 8461 section 5'] : []),
+        ...(requiretls ? ['RFC 8689 section 4.2.1'] : []),
       ]
       return {
         ...common,
@@ -270,12 +275,13 @@ export function conclude(
   { outcome }: Pick<Plan, 'outcome'>,
   enforce: boolean,
   rehearsal: Rehearsal | undefined,
+  asked: Asked | null = null,
 ): Conclusion {
   if (outcome.kind !== 'hosts') {
     const { kind, reason, detail } = outcome
     return concluded(kind === 'defer' ? 'deferred' : 'bounced', undefined, reason, detail)
   }
-  if (rehearsal) return concludeRehearsal(rehearsal)
+  if (rehearsal) return concludeRehearsal(rehearsal, asked)
   const usable = outcome.hosts.find(
     ({ requirement, addresses }) =>
       requirement.level !== 'refuse' || (!enforce && addresses.length > 0),
@@ -285,7 +291,8 @@ export function conclude(
       requirement.level === 'refuse' ? [{ host, ...requirement }] : [],
     )
     const { host, reason, detail } = leading(refused) ?? {}
-    return concluded('deferred', host, reason, detail ?? 'no host is left')
+    const isOver = asked === 'requiretls' && refused.every((one) => isForGood(one.reason))
+    return concluded(isOver ? 'bounced' : 'deferred', host, reason, detail ?? 'no host is left')
   }
   const { host, requirement } = usable
   if (!enforce) return concluded('unverified', host, undefined, 'no policy is enforced')
@@ -304,7 +311,7 @@ export function conclude(
       )
 }
 
-function concludeRehearsal({ trials, end }: Rehearsal): Conclusion {
+function concludeRehearsal({ trials, end }: Rehearsal, asked: Asked | null): Conclusion {
   if (end.kind === 'delivers') {
     const { result, planned } = end.by
     const verified = result.kind === 'delivers' && result.verdict === 'verified'
@@ -318,12 +325,22 @@ function concludeRehearsal({ trials, end }: Rehearsal): Conclusion {
   }))
   const { host, reason, detail } =
     (end.by ? { host: end.by.planned.host, ...end.by.result } : leading(failed)) ?? {}
-  return concluded(end.kind, host, reason, detail ?? 'no host is left')
+  const isOver = asked === 'requiretls' && trials.length > 0 && trials.every(hasFailedForGood)
+  return concluded(isOver ? 'bounced' : end.kind, host, reason, detail ?? 'no host is left')
+}
+
+/** In what REQUIRETLS demands: the message comes back at once (RFC 8689 section 4.2.1). */
+function hasFailedForGood({ result, reply }: Trial): boolean {
+  return result.kind === 'next' && isForGood(result.reason) && (reply === undefined || reply > 499)
 }
 
 /** The failure that a deferral speaks of: one of security before one of reachability. */
 function leading<F extends { readonly reason: ReasonCode }>(failures: readonly F[]): F | undefined {
-  return failures.find(({ reason }) => REASONS[reason].status?.startsWith('7.')) ?? failures[0]
+  return (
+    failures.find(({ reason }) => reason === 'requiretls-not-offered') ??
+    failures.find(({ reason }) => REASONS[reason].status?.startsWith('7.')) ??
+    failures[0]
+  )
 }
 
 function concluded(

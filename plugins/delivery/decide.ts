@@ -9,6 +9,9 @@ import type { TlsaVerdict } from '../dane/types'
 import type { Failure, Security } from '../dnssec-stub/types'
 import { matchesMx } from '../mta-sts/match'
 import type { KnownPolicy, StsLookup } from '../mta-sts/types'
+import type { HopRule } from '../requiretls-hops'
+import type { MessageDemand } from '../requiretls/demand'
+import { leftToHaraka, raiseToRequireTls, raiseToTls, wishOnly, withoutTls } from './raise'
 import { sniFor } from './requirement'
 import { withoutLoops, worthTrying } from './this-server'
 import type { ThisServer } from './this-server'
@@ -20,7 +23,6 @@ import type {
   PlannedHost,
   PlanOutcome,
   PolicyDemand,
-  PolicyKind,
   Requirement,
 } from './types'
 
@@ -36,9 +38,15 @@ export interface Rules {
   readonly tlsSwitchedOff: boolean
   /** Which hosts and addresses are this machine's own; undefined where local_mx_ok says that mail for itself is meant. */
   readonly self: ThisServer | undefined
+  /** What the message itself asks (RFC 8689); left out: nothing. */
+  readonly demand?: MessageDemand | undefined
+  /** What the operator says of REQUIRETLS at this next hop; left out: that it is enforced. */
+  readonly requiretlsHop?: HopRule | undefined
+  /** No policy is enforced here (`off`, `observe`); a demand of the message's own is. */
+  readonly leftAlone?: boolean
 }
 
-type Decided = Pick<PlannedHost, 'requirement' | 'policy' | 'demands'>
+export type Decided = Pick<PlannedHost, 'requirement' | 'policy' | 'demands'>
 
 /**
  * @param random 0 ≤ x < 1; shuffles hosts of equal preference (RFC 5321 §5.1).
@@ -127,7 +135,52 @@ function decideHosts(facts: Facts, rules: Rules, random: () => number): PlanOutc
       detail: `this server is the best MX host of ${facts.nextHop} (RFC 5321 section 5.1)`,
     }
   }
-  return { kind: 'hosts', hosts: hosts.map((host) => planHost(host, facts, rules)) }
+  return { kind: 'hosts', ...inRounds(hosts, facts, rules) }
+}
+
+type Raise = (decided: Decided, host: string, facts: Facts) => Decided
+
+/** One round, or two where the message would rather go with less than not at all. */
+function inRounds(
+  hosts: readonly HostFacts[],
+  facts: Facts,
+  rules: Rules,
+): Pick<Extract<PlanOutcome, { kind: 'hosts' }>, 'hosts' | 'then'> {
+  const plan = (raise: Raise) => hosts.map((host) => planHost(host, facts, rules, raise))
+  const ordinary = plan((decided) => decided)
+  switch (demandAtHop(rules)) {
+    case undefined:
+      return { hosts: ordinary }
+    case 'requiretls':
+      return { hosts: plan(raiseToRequireTls) }
+    case 'tls':
+      return { hosts: plan(raiseToTls) }
+    case 'requiretls-if-possible': {
+      const then = rules.leftAlone ? ordinary.map(leftToHaraka) : ordinary
+      return { hosts: plan(raiseToRequireTls), then }
+    }
+    case 'tls-required-no': {
+      // The operator's own floor.
+      if (rules.destination === 'encrypt' || rules.destination === 'dane-only') {
+        return { hosts: ordinary }
+      }
+      const then = ordinary.map(withoutTls)
+      return rules.tlsSwitchedOff ? { hosts: then } : { hosts: ordinary.map(wishOnly), then }
+    }
+  }
+}
+
+function demandAtHop({ demand, requiretlsHop }: Rules): MessageDemand | 'tls' | undefined {
+  if (demand !== 'requiretls') return demand
+  switch (requiretlsHop) {
+    case 'tls':
+      return 'tls'
+    case 'if-possible':
+      return 'requiretls-if-possible'
+    case 'enforce':
+    case undefined:
+      return demand
+  }
 }
 
 /** A route's order is the operator's; MX hosts go by preference, equals shuffled. */
@@ -139,8 +192,8 @@ function inOrderOfTrial(facts: Facts, random: () => number): readonly HostFacts[
     .map(({ host }) => host)
 }
 
-function planHost(host: HostFacts, facts: Facts, rules: Rules): PlannedHost {
-  const { requirement, policy, demands } = decideHost(host, facts, rules)
+function planHost(host: HostFacts, facts: Facts, rules: Rules, raise: Raise): PlannedHost {
+  const { requirement, policy, demands } = decideHost(host, facts, rules, raise)
   return {
     host: host.host,
     preference: host.preference,
@@ -165,7 +218,7 @@ function notInsistedOn(
   return [{ policy: 'sts', enforced: false, demand: stsDemand(host, sts.known) }]
 }
 
-function decideHost(host: HostFacts, facts: Facts, rules: Rules): Decided {
+function decideHost(host: HostFacts, facts: Facts, rules: Rules, raise: Raise): Decided {
   if (host.addresses.kind === 'failed') {
     return refuse('none', 'address-lookup-failed', inWords(host.addresses.failure))
   }
@@ -175,10 +228,12 @@ function decideHost(host: HostFacts, facts: Facts, rules: Rules): Decided {
   if (worthTrying(host.addresses.list, rules.self).length === 0) {
     return refuse('none', 'no-remote-address', describeOwn(host.host, host.addresses.list))
   }
-  const decided =
+  const published =
     rules.destination === 'dane-only'
       ? requireDane(host, facts)
       : requirePublished(host, facts, rules)
+  // Ahead of the look at Haraka's own TLS, which must be on for what the message asks as well.
+  const decided = raise(published, host.host, facts)
   if (rules.tlsSwitchedOff && decided.requirement.level !== 'opportunistic') {
     if (decided.requirement.level === 'refuse') return decided
     const detail = `${host.host} must be reached over TLS, but outbound.ini says enable_tls=false`
@@ -381,7 +436,7 @@ function insist(policy: PolicyDemand['policy'], demand: PolicyDemand['demand']):
 }
 
 function refuse(
-  policy: Exclude<PolicyKind, 'dane+sts'>,
+  policy: PolicyDemand['policy'] | 'none',
   reason: Extract<Requirement, { level: 'refuse' }>['reason'],
   detail: string,
 ): Decided {

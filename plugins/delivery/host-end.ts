@@ -42,6 +42,8 @@ export interface SessionEnd {
   readonly tls?: { readonly protocol: string; readonly cipher: string }
   /** The failure, as OpenSSL, Node or the server's reply call it: `ERR_SSL_WRONG_VERSION_NUMBER`, `smtp-454`. */
   readonly code?: string
+  /** MAIL says REQUIRETLS in it (RFC 8689 §2). */
+  readonly requiretls?: true
   /** From greeting to judgement, in seconds, where the plugin itself held the session until then. */
   readonly seconds?: number
   /** Haraka's own settings kept it from TLS (tls.ini no_tls_hosts, its memory of failed handshakes): nobody's failure. */
@@ -263,6 +265,8 @@ function unmet({ policy, enforced }: PolicyDemand, reason: ReasonCode, detail: s
 
 function policiesOf(policy: PolicyKind): readonly PolicyDemand['policy'][] {
   switch (policy) {
+    // The author's demand is no policy of the receiver's.
+    case 'requiretls':
     case 'none':
       return []
     case 'dane+sts':

@@ -35,11 +35,13 @@ export function judge(
   effort?: Effort,
 ): Verdict {
   if (requirement.level === 'encrypt') {
-    return {
-      verdict: 'encrypted',
-      reason: requirement.reason,
-      detail: 'TLS was mandatory, authentication was not',
-    }
+    return requirement.reason === 'tls-required-no'
+      ? judgeWish(requirement, evidence, now, effort)
+      : {
+          verdict: 'encrypted',
+          reason: requirement.reason,
+          detail: 'TLS was mandatory, authentication was not',
+        }
   }
   const { dane, pkix } = requirement
   const byDane = dane ? judgeDane(dane, evidence, now, effort) : undefined
@@ -58,6 +60,22 @@ export function judge(
   }
 }
 
+/** What is met counts as ever; what is not is said, and stops nothing (RFC 8689 §4.2.2). */
+function judgeWish(
+  { wished, because }: Extract<Judged, { level: 'encrypt' }>,
+  evidence: SessionEvidence,
+  now: Date,
+  effort: Effort | undefined,
+): Verdict {
+  const met = wished && judge(wished, evidence, now, effort)
+  if (met && met.verdict !== 'refused') return met
+  const failure = met ?? because
+  const detail = failure
+    ? `not insisted on: ${failure.reason}: ${failure.detail}`
+    : 'no policy was there to insist on'
+  return { verdict: 'encrypted', reason: 'tls-required-no', detail }
+}
+
 function successReason(
   usage: 2 | 3 | undefined,
   pkix: PkixDemand | undefined,
@@ -66,8 +84,10 @@ function successReason(
   | 'dane-ta-matched'
   | 'sts-matched'
   | 'dane-and-sts-matched'
-  | 'operator-matched' {
+  | 'operator-matched'
+  | 'requiretls-matched' {
   if (pkix?.by === 'operator') return 'operator-matched'
+  if (pkix?.by === 'requiretls') return 'requiretls-matched'
   if (usage === undefined) return 'sts-matched'
   if (pkix) return 'dane-and-sts-matched'
   return usage === 3 ? 'dane-ee-matched' : 'dane-ta-matched'

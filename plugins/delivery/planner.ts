@@ -4,6 +4,8 @@
  */
 import type { Config } from '../config'
 import { ruleFor } from '../destinations'
+import { hopRuleFor } from '../requiretls-hops'
+import type { MessageDemand } from '../requiretls/demand'
 import { canonicalName, timeLimit } from '../dnssec-stub'
 import type { ManagedResolver, Resolver, TimeLimit } from '../dnssec-stub'
 import { decide } from './decide'
@@ -35,7 +37,7 @@ export interface Planner {
   /** @param domain A recipient's domain, as in the address. */
   planForDomain(domain: string, options?: PlanOptions): Promise<Plan>
   /** Mail that another plugin routes. */
-  planForRoute(route: RouteHost): Promise<Plan>
+  planForRoute(route: RouteHost, options?: Pick<PlanOptions, 'demand'>): Promise<Plan>
 }
 
 export type Treatment = 'enforce' | 'observe' | 'off'
@@ -55,6 +57,8 @@ interface Asked extends Questions {
 export interface PlanOptions {
   /** Ask for the `_mta-sts` record past any cache (RFC 8461 §5.1). */
   readonly recheck?: boolean
+  /** What the message itself asks. */
+  readonly demand?: MessageDemand | undefined
 }
 
 /** So often is a plan made anew because the resolver has changed meanwhile. */
@@ -120,16 +124,21 @@ export function createPlanner(options: PlannerOptions): Planner {
     nextHop: string,
     asked: Questions,
     blind: string | undefined,
+    demand: MessageDemand | undefined,
   ): Promise<Rules> {
     const blindNow = mindsBlindness(asked) ? await whyBlind() : undefined
-    const { mtaSts } = config()
+    const { mode, mtaSts, requiretlsHops } = config()
+    const destination = rule(nextHop)
     return {
       blind: blind ?? blindNow,
-      destination: rule(nextHop),
+      destination,
       withDane: mtaSts.withDane,
       txtFailure: mtaSts.txtFailure,
       tlsSwitchedOff: options.tlsSwitchedOff(),
       self: await options.self(),
+      demand,
+      requiretlsHop: hopRuleFor(requiretlsHops, nextHop),
+      leftAlone: mode === 'observe' || destination === 'observe' || destination === 'off',
     }
   }
 
@@ -203,7 +212,10 @@ export function createPlanner(options: PlannerOptions): Planner {
     }
   }
 
-  async function domainPlan(nextHop: string, recheck: boolean): Promise<Plan> {
+  async function domainPlan(
+    nextHop: string,
+    { recheck = false, demand }: PlanOptions,
+  ): Promise<Plan> {
     const blind = mindsBlindness(questions(nextHop, recheck)) ? await whyBlind() : undefined
     const asked = questions(nextHop, recheck)
     const facts = await factsFor(
@@ -212,10 +224,10 @@ export function createPlanner(options: PlannerOptions): Planner {
       asked,
       (sources) => gatherForDomain(nextHop, sources, asked),
     )
-    return decide(facts, await rules(nextHop, asked, blind), random)
+    return decide(facts, await rules(nextHop, asked, blind, demand), random)
   }
 
-  async function routePlan(route: RouteHost): Promise<Plan> {
+  async function routePlan(route: RouteHost, { demand }: PlanOptions): Promise<Plan> {
     const { host, port } = route
     const blind = mindsBlindness(questions(host, false)) ? await whyBlind() : undefined
     const asked = questions(host, false)
@@ -225,20 +237,20 @@ export function createPlanner(options: PlannerOptions): Planner {
       asked,
       (sources) => gatherForRoute(route, sources, asked),
     )
-    return decide(facts, await rules(host, asked, blind), random)
+    return decide(facts, await rules(host, asked, blind, demand), random)
   }
 
   return {
-    async planForDomain(domain, { recheck = false } = {}) {
+    async planForDomain(domain, planOptions = {}) {
       const nextHop = nextHopDomain(domain)
       if (nextHop === undefined) return unusableName(domain, 'bounce')
-      return steadyPlan(() => domainPlan(nextHop, recheck))
+      return steadyPlan(() => domainPlan(nextHop, planOptions))
     },
-    async planForRoute(route) {
+    async planForRoute(route, planOptions = {}) {
       const host = nextHopDomain(route.host)
       // The operator's to mend, and no reason to send mail back.
       if (host === undefined) return unusableName(route.host, 'defer')
-      return steadyPlan(() => routePlan({ ...route, host }))
+      return steadyPlan(() => routePlan({ ...route, host }, planOptions))
     },
   }
 }

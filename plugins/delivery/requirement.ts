@@ -19,11 +19,18 @@ export function sniFor(host: string): string | undefined {
  */
 export function raiseToOperatorsFloor(planned: PlannedHost, mxSecure: boolean): PlannedHost {
   if (planned.requirement.level !== 'encrypt') return planned
+  const { wished, requiretls } = planned.requirement
+  // What the message would have let go is asked again.
+  if (wished) {
+    const demands = planned.demands.map((one) => ({ ...one, enforced: true }))
+    return { ...planned, requirement: wished, demands }
+  }
   const requirement = {
     level: 'authenticate',
     sni: planned.host,
     pkix: { host: planned.host, patterns: [], by: 'operator' },
     success: mxSecure ? 'verified' : 'trusted',
+    ...(requiretls === undefined ? {} : { requiretls }),
   } as const
   const others = planned.demands.filter(({ policy }) => policy !== 'operator')
   return {

@@ -54,19 +54,29 @@ export interface PkixDemand {
   readonly host: string
   /** The policy's patterns, for the operator. */
   readonly patterns: readonly string[]
-  /** Set where no MTA-STS policy demands it but the sender's own tls.ini (force_tls_hosts). */
-  readonly by?: 'operator'
+  /** Set where no MTA-STS policy demands it but the sender's own tls.ini (force_tls_hosts), or the message (RFC 8689). */
+  readonly by?: 'operator' | 'requiretls'
 }
+
+/** `must`: the server has to offer REQUIRETLS inside TLS. `may`: MAIL says it where the server offers it. */
+export type RequireTlsTag = 'must' | 'may'
 
 export type Requirement =
   | {
       readonly level: 'opportunistic'
-      readonly reason: 'no-policy' | 'sts-testing' | 'sts-none' | 'not-covered'
+      readonly reason: 'no-policy' | 'sts-testing' | 'sts-none' | 'not-covered' | 'tls-required-no'
+      /** STARTTLS has failed here, and the message would rather go without. */
+      readonly withoutTls?: true
     }
   | {
       readonly level: 'encrypt'
       readonly sni: string | undefined
-      readonly reason: 'tls-unauthenticated' | 'operator-encrypt'
+      readonly reason: 'tls-unauthenticated' | 'operator-encrypt' | 'tls-required-no'
+      /** Judged and told, but not insisted on (RFC 8689 §4.2.2). */
+      readonly wished?: Extract<Requirement, { level: 'authenticate' }>
+      /** Why the host would not even have been connected to, had the message not let that go. */
+      readonly because?: { readonly reason: PlanReason; readonly detail: string }
+      readonly requiretls?: RequireTlsTag
     }
   | {
       readonly level: 'authenticate'
@@ -76,6 +86,7 @@ export type Requirement =
       readonly pkix?: PkixDemand
       /** What success may be called: `trusted` where the MX RRset was insecure (RFC 7672 §2.2.1). */
       readonly success: 'verified' | 'trusted'
+      readonly requiretls?: RequireTlsTag
     }
   | { readonly level: 'refuse'; readonly reason: PlanReason; readonly detail: string }
 
@@ -99,11 +110,17 @@ export interface PolicyDemand {
   readonly demand: Exclude<Requirement, { level: 'opportunistic' }>
 }
 
-export type PolicyKind = 'dane' | 'sts' | 'dane+sts' | 'operator' | 'none'
+/** `requiretls`: the message itself (RFC 8689). */
+export type PolicyKind = 'dane' | 'sts' | 'dane+sts' | 'operator' | 'requiretls' | 'none'
 
 export type PlanOutcome =
   /** In the order of trial; hosts to refuse are among them, with the reason. Never empty. */
-  | { readonly kind: 'hosts'; readonly hosts: readonly PlannedHost[] }
+  | {
+      readonly kind: 'hosts'
+      readonly hosts: readonly PlannedHost[]
+      /** The same hosts with less asked of them, for when none of the first round took a message that rather goes so than not. */
+      readonly then?: readonly PlannedHost[]
+    }
   | {
       readonly kind: 'defer'
       readonly reason: PlanReason
@@ -113,7 +130,8 @@ export type PlanOutcome =
     }
   | {
       readonly kind: 'bounce'
-      readonly reason: 'null-mx' | 'no-such-domain' | 'no-mail-host' | 'bad-domain'
+      readonly reason:
+        'null-mx' | 'no-such-domain' | 'no-mail-host' | 'bad-domain' | 'requiretls-no-name'
       readonly detail: string
     }
 

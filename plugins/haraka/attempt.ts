@@ -5,9 +5,10 @@
 import type { HostEnd } from '../delivery/host-end'
 import { demandsTls } from '../delivery/requirement'
 import type { Plan, PlannedHost, Requirement } from '../delivery/types'
-import { plainWords, REASONS, sourceOf, statusCode } from '../reasons/catalogue'
+import { isForGood, plainWords, REASONS, sourceOf, statusCode } from '../reasons/catalogue'
 import { troubleText } from '../x509/trouble'
-import type { HarakaMx, HMailItem } from './types'
+import type { MessageDemand } from '../requiretls/demand'
+import type { HarakaMx, HMailItem, Recipient } from './types'
 import type { ReasonCode } from '../reasons/codes'
 
 export type Attempt =
@@ -26,6 +27,10 @@ export type Attempt =
       readonly ends: HostEnd[]
       /** Whether another look at the policy has been taken, because it stood in the way (RFC 8461 §5.1). */
       rechecked: boolean
+      /** What the message itself asks (RFC 8689). */
+      readonly demand: MessageDemand | undefined
+      /** Whether the hosts have their second turn (anyhow.ts). */
+      secondRound: boolean
       /** Haraka's own answer to "these are the MX hosts". */
       readonly resume: (retval: number, mx: unknown) => unknown
     }
@@ -76,7 +81,22 @@ export function policyHadAPart(attempt: PlannedAttempt): boolean {
 }
 
 function isStrict(requirement: Requirement): boolean {
+  if (requirement.level === 'encrypt' && requirement.reason === 'tls-required-no') return false
   return demandsTls(requirement) || requirement.level === 'refuse'
+}
+
+/**
+ * Has every host failed in what REQUIRETLS demands, so that the message comes back at once (RFC 8689 §4.2.1)? A failure that may
+ * be over in an hour lets it wait.
+ */
+export function failedForGood(attempt: PlannedAttempt): boolean {
+  const { demand, plans } = attempt
+  const failures = failuresOf(attempt)
+  const hasSecondRound = plans.some(({ outcome }) => outcome.kind === 'hosts' && outcome.then)
+  if (demand !== 'requiretls' || hasSecondRound || failures.length === 0) return false
+  return failures.every(({ reason, session }) => {
+    return isForGood(reason) && !session?.code?.startsWith('smtp-4')
+  })
 }
 
 /** Did an MTA-STS policy keep the mail back? Then a new one may let it go (RFC 8461 §5.1). */
@@ -137,10 +157,16 @@ export function leadingFailure(attempt: Pick<PlannedAttempt, 'ends'>): HostFailu
 export function describeToRecipients(
   hmail: HMailItem,
   told: Pick<HostEnd, 'reason' | 'host'> &
-    Partial<Pick<HostEnd, 'policy'>> & { readonly text: string },
+    Partial<Pick<HostEnd, 'policy'>> & {
+      readonly text: string
+      /** Default: that of the reason. */
+      readonly status?: string
+      /** The author asked for protection. */
+      readonly asked?: boolean
+    },
   kind: 4 | 5,
 ): void {
-  const status = statusCode(told.reason, kind)
+  const { status = statusCode(told.reason, kind) } = told
   const text = kind === 4 ? told.text : shortened(told.text)
   for (const recipient of hmail.todo.rcpt_to) {
     recipient.dsn_status = status
@@ -152,10 +178,17 @@ export function describeToRecipients(
   }
   if (kind === 4) return
   // Mail that comes back is read by its author first.
-  const plain = inPlainWords(hmail, told.reason)
+  const plain = inPlainWords(hmail, told.reason, told.asked)
   for (const recipient of hmail.todo.rcpt_to) {
     recipient.reason = `${plain} For those who can: ${recipient.reason ?? text}`
   }
+}
+
+export function forgetStatus(recipient: Recipient): void {
+  delete recipient.dsn_status
+  delete recipient.dsn_code
+  delete recipient.dsn_msg
+  delete recipient.dsn_action
 }
 
 /** The recipients' domain, as in their addresses. */
@@ -164,8 +197,8 @@ export function domainOf({ todo }: Pick<HMailItem, 'todo'>): string {
 }
 
 /** One line, ASCII. */
-export function inPlainWords(hmail: HMailItem, reason: ReasonCode): string {
-  return ascii(plainWords(reason, domainOf(hmail)))
+export function inPlainWords(hmail: HMailItem, reason: ReasonCode, asked = false): string {
+  return ascii(plainWords(reason, domainOf(hmail), asked))
 }
 
 function shortened(text: string): string {

@@ -12,6 +12,7 @@ import { errorText } from './attempt'
 import type { Mark, PlannedAttempt } from './attempt'
 import { shown } from './dial'
 import type { Endings } from './endings'
+import { hideStartTls } from './anyhow'
 import { guardLateErrors, putUpFacade } from './facade'
 import { held } from './held'
 import { listen } from './listen'
@@ -73,6 +74,10 @@ export function createConnector(options: ConnectorOptions): Connect {
       callback(wordsOf(`tls-policy: ${detail}`), null)
       return
     }
+    if (requirement.level === 'opportunistic' && requirement.withoutTls && mark.forced) {
+      callback('tls-policy: tls.ini force_tls_hosts has this host', null)
+      return
+    }
     original(mx, (err, socket) => {
       if (err || !socket) {
         tell(mark, endOfTried(tried, notConnected(tried, 'connect-failed', errorText(err))))
@@ -92,8 +97,10 @@ export function createConnector(options: ConnectorOptions): Connect {
     callback: GetClientCallback,
   ): void {
     const tried = triedOf(mark, mx)
+    const { requirement } = tried.planned
     guardLateErrors(socket, true)
-    shareContext(socket)
+    if (requirement.level === 'opportunistic' && requirement.withoutTls) hideStartTls(socket)
+    else shareContext(socket)
     callback(null, socket)
     let end: HostEnd | undefined
     listen(socket, tried.address, {
@@ -180,8 +187,10 @@ export function createConnector(options: ConnectorOptions): Connect {
       timeoutMs: socket._timeout * PREFLIGHT_STAGES,
       now: options.now,
     })
+    const inside = result.ok ? result.inside : undefined
     const session = {
       ...result.session,
+      ...(inside?.tagMail ? { requiretls: true as const } : {}),
       peer: tried.address,
       ...(local === undefined ? {} : { local }),
       seconds: (performance.now() - began) / 1000,
@@ -206,6 +215,7 @@ export function createConnector(options: ConnectorOptions): Connect {
       putUpFacade(socket, result.tls, {
         host,
         certificate: result.certificate,
+        inside,
         onBlocked: (what) => {
           hmail.logcrit(`tls-policy: cut Haraka off at ${host}: ${what}`)
         },

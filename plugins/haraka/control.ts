@@ -10,18 +10,32 @@ import type { HostEnd } from '../delivery/host-end'
 import { inTime } from '../delivery/in-time'
 import type { Planner, Treatment } from '../delivery/planner'
 import type { Plan } from '../delivery/types'
-import { domainOf, isLastTry, leavesAHostOut, MARK, policyHadAPart, stsHadAPart } from './attempt'
+import type { MessageDemand } from '../requiretls/demand'
+import { secondRound } from './anyhow'
+import {
+  domainOf,
+  failedForGood,
+  forgetStatus,
+  isLastTry,
+  leavesAHostOut,
+  MARK,
+  policyHadAPart,
+  stsHadAPart,
+} from './attempt'
 import type { Attempt, Mark, MarkedMx, PlannedAttempt } from './attempt'
 import { createConnector } from './connection'
 import { createEndings } from './endings'
 import { createEntries } from './entries'
 import { createGate } from './gate'
+import { demandOfMail } from './notification'
 import { createRoutes } from './routes'
 import type { Seam, SeamHandlers } from './seam'
 import { createSecondLook } from './second-look'
 import type { ContextSettings, ContextSource } from './tls-context'
 import type { GetClientCallback, HarakaMx, HMailItem } from './types'
 import { watchPlan } from './watch'
+import { planOfLiteral } from './without-name'
+import type { HopRule } from './without-name'
 
 export interface ControlOptions {
   readonly planner: Planner
@@ -35,6 +49,10 @@ export interface ControlOptions {
   readonly decisionTimeoutMs: () => number
   /** Milliseconds, in all, in which lookups stood in line, which no decision is late for; default: none. */
   readonly stoodInLineMs?: () => number
+  /** `[tls_required] honour`. */
+  readonly honourTlsRequiredNo: () => boolean
+  /** The operator's word on REQUIRETLS at a host or address (`[requiretls_hops]`). */
+  readonly requiretlsHop: (host: string) => HopRule | undefined
   /** Told what became of each host: once, and once more where its session is lost later on. */
   readonly ended: (hmail: HMailItem, end: HostEnd) => void
 }
@@ -55,14 +73,16 @@ export function createControl(options: ControlOptions): SeamHandlers {
       ended(hmail, end)
     })
   const followNewer = createSecondLook({
-    planAnew: (domain) => soon(planner.planForDomain(domain, { recheck: true })),
-    beginAgain: (hmail, { resume }, plan) =>
-      follow(hmail, plannedAttempt(hmail, plan.nextHop, [plan], true, resume), plan),
+    planAnew: (domain, demand) => soon(planner.planForDomain(domain, { recheck: true, demand })),
+    beginAgain: (hmail, { resume, demand }, plan) =>
+      follow(hmail, plannedAttempt(hmail, plan.nextHop, [plan], demand, resume, true), plan),
   })
+  const demandOf = (hmail: HMailItem) => demandOfMail(hmail, options.honourTlsRequiredNo())
   const routes = createRoutes({
     harakaMx: options.harakaMx,
     treatment,
-    planForRoute: (route) => planner.planForRoute(route),
+    planForRoute: (route, demand) => planner.planForRoute(route, { demand }),
+    requiretlsHop: options.requiretlsHop,
     inTime: soon,
     lookedAt,
     wouldRefuse: (hmail, detail) => {
@@ -95,7 +115,12 @@ export function createControl(options: ControlOptions): SeamHandlers {
 
   async function routeByDns(hmail: HMailItem, original: Respond): Promise<void> {
     const domain = domainOf(hmail)
-    switch (isAddressLiteral(domain) ? 'off' : treatment(domain)) {
+    const demand = demandOf(hmail)
+    if (isAddressLiteral(domain) && demand === 'requiretls') {
+      endings.refuseForGood(hmail, planOfLiteral(domain))
+      return
+    }
+    switch (isAddressLiteral(domain) ? 'off' : treatmentUnder(demand, treatment(domain))) {
       case 'off':
         attempts.set(hmail, { kind: 'untouched' })
         await original(cont, undefined)
@@ -107,8 +132,8 @@ export function createControl(options: ControlOptions): SeamHandlers {
         return
       }
       case 'enforce': {
-        const plan = await soon(planner.planForDomain(domain))
-        const attempt = plannedAttempt(hmail, plan.nextHop, [plan], false, original)
+        const plan = await soon(planner.planForDomain(domain, { demand }))
+        const attempt = plannedAttempt(hmail, plan.nextHop, [plan], demand, original)
         if (leavesAHostOut(plan) && (await followNewer(hmail, attempt))) return
         await follow(hmail, attempt, plan)
       }
@@ -137,8 +162,26 @@ export function createControl(options: ControlOptions): SeamHandlers {
     attempt: PlannedAttempt,
     list: readonly HarakaMx[],
   ): Promise<void> {
-    if (list.length === 0) giveUp(hmail, attempt, (text) => hmail.temp_fail(text))
-    else await attempt.resume(ok, list)
+    if (list.length > 0) await attempt.resume(ok, list)
+    else if (!beginSecondRound(hmail, attempt)) {
+      giveUp(hmail, attempt, (text) => hmail.temp_fail(text))
+    }
+  }
+
+  /** When no host has taken a message that would rather go with less (anyhow.ts). @returns whether there is anything to try */
+  function beginSecondRound(hmail: HMailItem, attempt: PlannedAttempt): boolean {
+    const [plan] = attempt.plans
+    if (attempt.secondRound || !plan) return false
+    attempt.secondRound = true
+    const hosts = secondRound(plan, attempt.ends)
+    if (hosts.length === 0) return false
+    // Haraka has written there that all hosts were tried.
+    for (const recipient of hmail.todo.rcpt_to) forgetStatus(recipient)
+    const list = entries.ofHosts(hmail, attempt, plan, hosts)
+    Promise.resolve(attempt.resume(ok, list)).catch((err: unknown) => {
+      endings.failClosed(hmail, err)
+    })
+    return true
   }
 
   /** Hosts that another plugin names are the operator's: DANE and MTA-STS of the host itself apply (RFC 8461 §3.4). */
@@ -147,14 +190,15 @@ export function createControl(options: ControlOptions): SeamHandlers {
     answer: unknown,
     original: Respond,
   ): Promise<void> {
-    const found = await routes.plan(hmail, answer)
+    const demand = demandOf(hmail)
+    const found = await routes.plan(hmail, answer, demand)
     if (found === undefined) {
       attempts.set(hmail, { kind: 'untouched' })
       await original(ok, answer)
       return
     }
     const plans = found.flatMap((route) => (route.kind === 'planned' ? [route.plan] : []))
-    const attempt = plannedAttempt(hmail, domainOf(hmail), plans, false, original)
+    const attempt = plannedAttempt(hmail, domainOf(hmail), plans, demand, original)
     await goOn(hmail, attempt, entries.ofRoutes(hmail, attempt, found))
   }
 
@@ -169,9 +213,9 @@ export function createControl(options: ControlOptions): SeamHandlers {
       forget(hmail)
       return original(why, extra)
     }
-    if (err !== 'Tried all MXs' || attempt?.kind !== 'planned' || !policyHadAPart(attempt)) {
-      return letWait(err)
-    }
+    if (err !== 'Tried all MXs' || attempt?.kind !== 'planned') return letWait(err)
+    if (beginSecondRound(hmail, attempt)) return undefined
+    if (!policyHadAPart(attempt)) return letWait(err)
     giveUp(hmail, attempt, letWait)
     return undefined
   }
@@ -191,10 +235,13 @@ export function createControl(options: ControlOptions): SeamHandlers {
     attempt: PlannedAttempt,
     tempFailWith: (text: string) => unknown,
   ): void {
+    const isForGood = failedForGood(attempt)
     const finish = () => {
-      endings.giveUp(hmail, attempt, tempFailWith)
+      if (isForGood) endings.returnTagged(hmail, attempt)
+      else endings.giveUp(hmail, attempt, tempFailWith)
     }
-    if (isLastTry(hmail) && stsHadAPart(attempt)) followNewerOr(hmail, attempt, finish)
+    const comesBack = isForGood || isLastTry(hmail)
+    if (comesBack && stsHadAPart(attempt)) followNewerOr(hmail, attempt, finish)
     else finish()
   }
 
@@ -228,15 +275,25 @@ export function createControl(options: ControlOptions): SeamHandlers {
     hmail: HMailItem,
     domain: string,
     plans: readonly Plan[],
-    rechecked: boolean,
+    demand: MessageDemand | undefined,
     resume: Respond,
+    rechecked = false,
   ): PlannedAttempt {
-    const attempt: PlannedAttempt = { kind: 'planned', domain, plans, ends: [], rechecked, resume }
+    const attempt: PlannedAttempt = {
+      kind: 'planned',
+      ...{ domain, plans, ends: [], demand, resume, rechecked },
+      secondRound: false,
+    }
     attempts.set(hmail, attempt)
     return attempt
   }
 
   return { ...gate, getMxRespond, tempFail }
+}
+
+/** What the author asks is no policy of the receiver's: no exception for the receiver lets it go. */
+function treatmentUnder(demand: MessageDemand | undefined, treatment: Treatment): Treatment {
+  return demand === undefined || demand === 'tls-required-no' ? treatment : 'enforce'
 }
 
 /** `user@[192.0.2.1]`: no name, no policy (RFC 7672 §2.2, RFC 8461 §3.4). */

@@ -12,12 +12,14 @@ import {
   domainOf,
   errorText,
   explain,
+  failuresOf,
   inPlainWords,
   isLastTry,
   leadingFailure,
 } from './attempt'
 import type { PlannedAttempt } from './attempt'
 import type { HMailItem } from './types'
+import type { ReasonCode } from '../reasons/codes'
 
 export interface EndingsOptions {
   readonly ended: (hmail: HMailItem, end: HostEnd) => void
@@ -30,6 +32,8 @@ export interface Endings {
   ofHost(hmail: HMailItem, attempt: PlannedAttempt, end: HostEnd): void
   /** No host is left. @param tempFailWith Haraka's own way to let the message wait, or come back when its time is over. */
   giveUp(hmail: HMailItem, attempt: PlannedAttempt, tempFailWith: (text: string) => unknown): void
+  /** No host is left that does what the message demands (RFC 8689 §4.2.1): it goes back at once. */
+  returnTagged(hmail: HMailItem, attempt: PlannedAttempt): void
   /** The message goes back at once. */
   refuseForGood(
     hmail: HMailItem,
@@ -37,6 +41,14 @@ export interface Endings {
   ): void
   /** A mistake of ours, or a decision that does not come: the mail waits, and the log says why. Never throws. */
   failClosed(hmail: HMailItem, err: unknown): void
+}
+
+function isTagged({ demand }: PlannedAttempt): boolean {
+  return demand === 'requiretls'
+}
+
+function inBoth(hmail: HMailItem, reason: ReasonCode, asked: boolean): string {
+  return `${inPlainWords(hmail, reason, asked)} [${reason}]`
 }
 
 export function createEndings({ ended, undecide }: EndingsOptions): Endings {
@@ -55,6 +67,7 @@ export function createEndings({ ended, undecide }: EndingsOptions): Endings {
       'no-such-domain': `No Such Domain: ${detail}`,
       'no-mail-host': `Nowhere to deliver mail to: ${detail}`,
       'bad-domain': `Nowhere to deliver mail to: ${detail}`,
+      'requiretls-no-name': detail,
     }[reason]
     describeToRecipients(hmail, { reason, text: ascii(text) }, 5)
     ended(hmail, endOfPlan(plan, { mode: 'enforce', domain: plan.nextHop }))
@@ -95,15 +108,26 @@ export function createEndings({ ended, undecide }: EndingsOptions): Endings {
   ): void {
     const leading = leadingFailure(attempt)
     const text = explain(attempt)
+    const asked = isTagged(attempt)
     if (leading) {
-      describeToRecipients(hmail, { ...leading, text }, isLastTry(hmail) ? 5 : 4)
+      describeToRecipients(hmail, { ...leading, text, asked }, isLastTry(hmail) ? 5 : 4)
     }
     const returns = leading && isLastTry(hmail)
     // With the code, for those who look for it.
-    tempFailWith(
-      wordsOf(returns ? `${inPlainWords(hmail, leading.reason)} [${leading.reason}]` : text),
-    )
+    tempFailWith(wordsOf(returns ? inBoth(hmail, leading.reason, asked) : text))
   }
 
-  return { ofHost, giveUp, refuseForGood, failClosed }
+  function returnTagged(hmail: HMailItem, attempt: PlannedAttempt): void {
+    const failures = failuresOf(attempt)
+    const lacking = failures.find(({ reason }) => reason === 'requiretls-not-offered')
+    const leading = lacking ?? leadingFailure(attempt)
+    if (!leading) throw new Error('no host has failed')
+    // RFC 8689 §4.2.1: the server does not support it, or no TLS session is to be had as it must be.
+    const status = lacking ? '5.7.30' : '5.7.10'
+    const text = explain(attempt)
+    describeToRecipients(hmail, { ...leading, text, status, asked: true }, 5)
+    hmail.bounce(wordsOf(inBoth(hmail, leading.reason, true)))
+  }
+
+  return { ofHost, giveUp, returnTagged, refuseForGood, failClosed }
 }

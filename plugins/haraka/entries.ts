@@ -57,7 +57,7 @@ export function createEntries({ harakaMx, endings }: EntriesOptions): Entries {
       case 'left':
         return [marked(route.mx, route.mark)]
       case 'refused':
-        refuse(hmail, attempt, route.detail, route.host)
+        refuse(hmail, attempt, route)
         return []
       case 'planned': {
         const { plan } = route
@@ -71,15 +71,22 @@ export function createEntries({ harakaMx, endings }: EntriesOptions): Entries {
     }
   }
 
-  function refuse(hmail: HMailItem, attempt: PlannedAttempt, detail: string, host?: string): void {
+  function refuse(
+    hmail: HMailItem,
+    attempt: PlannedAttempt,
+    { host, detail, reason = 'bad-route' }: Omit<Extract<Route, { kind: 'refused' }>, 'kind'>,
+  ): void {
     const where = { mode: 'enforce', domain: attempt.domain, facts: undefined } as const
-    endings.ofHost(hmail, attempt, endWithoutHost(where, { host, reason: 'bad-route', detail }))
+    endings.ofHost(hmail, attempt, endWithoutHost(where, { host, reason, detail }))
   }
 
   return {
     ofHosts,
     ofRoutes(hmail, attempt, routes) {
-      if (routes.length === 0) refuse(hmail, attempt, "another plugin's route names no host")
+      if (routes.length === 0) {
+        const detail = "another plugin's route names no host"
+        refuse(hmail, attempt, { host: undefined, detail })
+      }
       return routes.flatMap((route) => ofRoute(hmail, attempt, route))
     },
   }

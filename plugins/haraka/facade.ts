@@ -1,19 +1,29 @@
 /**
  * Hands a verified socket to Haraka's own delivery code. That code insists on seeing greeting, EHLO and STARTTLS itself; all of
  * that has happened, so it is played back, and from its `upgrade` on every octet goes through the TLS that was verified.
- * Until then nothing that Haraka writes reaches the wire: an unexpected word ends the session.
+ * Until then nothing that Haraka writes reaches the wire: an unexpected word ends the session. Where the pre-flight has said
+ * EHLO inside TLS as well, that is played back too; and of a message with REQUIRETLS no recipient leaves before MAIL has it.
  */
 import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import type { HarakaSocket } from './types'
 
-type Phase = 'ehlo' | 'starttls' | 'upgrade' | 'live'
+type Phase = 'ehlo' | 'starttls' | 'upgrade' | 'ehlo-inside' | 'mail' | 'live'
+
+/** What the pre-flight has heard inside TLS. */
+export interface HeardInside {
+  /** Of the reply to EHLO, without the code. */
+  readonly lines: readonly string[]
+  /** Whether MAIL gets the REQUIRETLS parameter (RFC 8689 §2). */
+  readonly tagMail: boolean
+}
 
 export interface FacadeOptions {
   /** The host's name, for the played-back lines. */
   readonly host: string
   /** The leaf; the socket itself has been asked for its certificates already, and gives them only once. */
   readonly certificate: X509Certificate | undefined
+  readonly inside?: HeardInside | undefined
   /** Told when Haraka said something out of turn and was cut off; a sentence. */
   readonly onBlocked: (what: string) => void
   /** Told when Haraka ends the session. */
@@ -25,7 +35,7 @@ export interface FacadeOptions {
  * @param tls Verified and secure, not yet attached.
  */
 export function putUpFacade(socket: HarakaSocket, tls: TLSSocket, options: FacadeOptions): void {
-  const { host } = options
+  const { host, inside } = options
   let phase: Phase = 'ehlo'
 
   // Haraka notes the command it waits on only after write() has returned: no answer may come before the next tick.
@@ -41,6 +51,21 @@ export function putUpFacade(socket: HarakaSocket, tls: TLSSocket, options: Facad
   tls.setTimeout(socket._timeout)
 
   const realWrite = socket.write.bind(socket)
+  const goLive = () => {
+    phase = 'live'
+    socket.write = (data, ...more) => {
+      if (data === 'QUIT\r\n') options.onQuit?.()
+      return realWrite(data, ...more)
+    }
+  }
+  /** What goes onto the wire; undefined: nothing does. */
+  const passing = (text: string): string | undefined => {
+    if (/^QUIT\r\n$/i.test(text)) return text
+    if (phase !== 'mail') return undefined
+    if (/^MAIL/i.test(text)) return taggedMail(text)
+    // AUTH and what belongs to it may come before MAIL; a recipient or a text may not.
+    return /^(RCPT|DATA|BDAT)\b/i.test(text) ? undefined : text
+  }
   socket.write = (data, encoding, callback) => {
     const text = String(data)
     if (phase === 'ehlo' && /^(EHLO|HELO) /i.test(text)) {
@@ -49,18 +74,26 @@ export function putUpFacade(socket: HarakaSocket, tls: TLSSocket, options: Facad
     } else if (phase === 'starttls' && /^STARTTLS\r\n$/i.test(text)) {
       phase = 'upgrade'
       play('220 2.0.0 ready')
-    } else if (phase === 'live' || /^QUIT\r\n$/i.test(text)) {
-      return realWrite(data, encoding, callback)
+    } else if (phase === 'ehlo-inside' && inside && /^EHLO /i.test(text)) {
+      if (inside.tagMail) phase = 'mail'
+      else goLive()
+      play(...asReply(inside.lines))
     } else {
-      options.onBlocked(`a write before TLS was handed over (${phase})`)
-      socket.destroy()
-      return false
+      const passed = passing(text)
+      if (passed === undefined) {
+        options.onBlocked(`out of turn (${phase})`)
+        socket.destroy()
+        return false
+      }
+      if (/^MAIL/i.test(text)) goLive()
+      return realWrite(passed, encoding, callback)
     }
     if (typeof callback === 'function') process.nextTick(callback)
     return true
   }
 
-  socket.isSecure = () => phase === 'live' && !tls.destroyed
+  socket.isSecure = () =>
+    (phase === 'ehlo-inside' || phase === 'mail' || phase === 'live') && !tls.destroyed
 
   socket.upgrade = (_options, callback) => {
     if (phase !== 'upgrade') {
@@ -71,17 +104,28 @@ export function putUpFacade(socket: HarakaSocket, tls: TLSSocket, options: Facad
     const cipher = { ...tls.getCipher(), version: tls.getProtocol() }
     const certificate = options.certificate && forHarakasLog(options.certificate)
     process.nextTick(() => {
-      phase = 'live'
-      socket.write = (data, ...more) => {
-        if (data === 'QUIT\r\n') options.onQuit?.()
-        return realWrite(data, ...more)
-      }
+      if (inside) phase = 'ehlo-inside'
+      else goLive()
       callback?.(true, undefined, certificate, cipher)
       socket.emit('secure')
     })
   }
 
   play(`220 ${host} ESMTP`)
+}
+
+/** @returns The command with the parameter; undefined for one of which it is not plain where that would go. */
+function taggedMail(text: string): string | undefined {
+  const [, command] = /^(MAIL FROM:<[^\r\n]*)\r\n$/i.exec(text) ?? []
+  if (command === undefined) return undefined
+  const parameters = command.slice(command.lastIndexOf('>') + 1)
+  // A Haraka that comes to know the extension says it itself.
+  if (/ REQUIRETLS(?= |$)/i.test(parameters)) return text
+  return `${command} REQUIRETLS\r\n`
+}
+
+function asReply(lines: readonly string[]): readonly string[] {
+  return lines.map((line, index) => `250${index === lines.length - 1 ? ' ' : '-'}${line}`)
 }
 
 /**

@@ -9,10 +9,14 @@ import { connect } from 'node:tls'
 import type { DetailedPeerCertificate, SecureContext, TLSSocket } from 'node:tls'
 import type { SessionEnd } from '../delivery/host-end'
 import type { Judge, Judged, SessionEvidence } from '../delivery/judge'
-import type { Verdict } from '../delivery/types'
+import type { RequireTlsTag, Verdict } from '../delivery/types'
 import { presentedChain } from '../x509/presented'
 import { troubleCode, troubleText } from '../x509/trouble'
+import { askInside } from './ask-inside'
+import type { Inside } from './ask-inside'
+import type { HeardInside } from './facade'
 import type { SessionOptions } from './operator-tls'
+import { offersRequireTls } from './reply-reader'
 import { codeOf, StartTlsDialogue } from './starttls'
 import type { Due, NoTls } from './starttls'
 import type { HarakaSocket } from './types'
@@ -48,6 +52,8 @@ export type PreflightResult =
       readonly evidence: HandshakeEvidence
       readonly verdict: Exclude<Verdict, { verdict: 'refused' }>
       readonly session: HeardSession & { readonly tls: NonNullable<SessionEnd['tls']> }
+      /** The EHLO reply inside TLS, where the message asks for REQUIRETLS. */
+      readonly inside?: HeardInside
       /**
        * Takes our listeners off. Call it in the same tick in which the next owner puts his on: between the two, nobody
        * would hear the socket fail.
@@ -76,10 +82,12 @@ export async function preflight(
   options: PreflightOptions,
 ): Promise<PreflightResult> {
   const watch = new SocketWatch(socket, options.timeoutMs)
+  const until = performance.now() + options.timeoutMs
   try {
     const refusal = await startTls(watch, socket, options)
     if (refusal) return leave(watch, socket, refusal, 'QUIT\r\n')
-    const result = await shakeHands(watch, socket, options)
+    const secured = await shakeHands(watch, socket, options)
+    const result = await withExtension(watch, secured, options, until - performance.now())
     return result.ok ? result : leave(watch, socket, result, '')
   } catch (err: unknown) {
     // Whatever this is, it is a mistake of ours, and the host must not profit from it.
@@ -185,6 +193,47 @@ async function shakeHands(
   }
 }
 
+/**
+ * For a message with REQUIRETLS: the server has to offer it inside TLS. Where it does not, or is not the right one, it is told
+ * that nothing will come (RFC 8689 §4.2.1).
+ */
+async function withExtension(
+  watch: SocketWatch,
+  result: PreflightResult,
+  { requirement, helo }: PreflightOptions,
+  remainingMs: number,
+): Promise<PreflightResult> {
+  if (requirement.requiretls === undefined) return result
+  if (!result.ok) {
+    if (result.evidence) watch.sayInside('QUIT\r\n')
+    return result
+  }
+  const heard = readOffer(await askInside(result.tls, helo, remainingMs), requirement.requiretls)
+  if ('lines' in heard) return watch.trouble() ?? { ...result, inside: heard }
+  watch.sayInside('QUIT\r\n')
+  const { reason, detail, reply } = heard
+  const session = { ...result.session, ...codeOf(heard, undefined) }
+  return { ...refused(reason, detail, session, reply), evidence: result.evidence }
+}
+
+function readOffer(inside: Inside, wanted: RequireTlsTag): HeardInside | NoTls {
+  if (inside.kind !== 'reply') {
+    const reason = inside.kind === 'lost' ? 'tls-lost' : 'smtp-malformed-reply'
+    return { reason, detail: inside.detail }
+  }
+  const { code, lines } = inside.reply
+  if (code < 200 || code > 299) {
+    const detail = `EHLO inside TLS was answered "${code} ${lines.join(' ')}"`.slice(0, 300)
+    // 4xx may be otherwise in an hour.
+    const reason = code > 499 && wanted === 'must' ? 'requiretls-not-offered' : 'greeting-refused'
+    return { reason, detail, reply: code }
+  }
+  const tagMail = offersRequireTls(inside.reply)
+  if (tagMail || wanted === 'may') return { lines, tagMail }
+  const offered = lines.slice(1).join(', ').slice(0, 200) || 'no extension'
+  return { reason: 'requiretls-not-offered', detail: `EHLO inside TLS offers ${offered}` }
+}
+
 function authorizationCode(tls: TLSSocket): string {
   const error: unknown = tls.authorizationError
   if (error instanceof Error) return 'code' in error ? String(error.code) : error.message
@@ -271,6 +320,10 @@ class SocketWatch {
   /** What is known of the session, TLS being up. */
   secured(tls: NonNullable<SessionEnd['tls']>): HeardSession & { readonly tls: typeof tls } {
     return { ...this.#heard(), stage: 'tls', tls }
+  }
+
+  sayInside(words: string): void {
+    if (this.#tls?.writable) this.#tls.write(words)
   }
 
   release(): void {

@@ -9,22 +9,23 @@ import type { SecureContext, TLSSocket } from 'node:tls'
 import type { Judge } from '../delivery/judge'
 import { createJudge } from '../delivery/judgements'
 import { demandsTls, raiseToOperatorsFloor } from '../delivery/requirement'
-import type { PlannedHost, Requirement, Verdict } from '../delivery/types'
-import { troubleText } from '../x509/trouble'
+import type { Plan, PlannedHost, Requirement, Verdict } from '../delivery/types'
+import { secondRound } from './anyhow'
+import type { FirstEnd } from './anyhow'
+import type { SessionStage } from '../delivery/host-end'
+import { mxIsSecure } from '../delivery/decide'
+import { askInside } from './ask-inside'
+import type { Inside } from './ask-inside'
 import { preflight } from './preflight'
 import type { HandshakeEvidence, PreflightResult } from './preflight'
-import { ReplyReader } from './reply-reader'
 import { connectStandalone } from './standalone-socket'
 import type { Connected, StandaloneOptions } from './standalone-socket'
 import { afterTls, unaidedRequirement, unaidedResult } from './unaided'
 import type { SessionOptions } from './operator-tls'
-import type { Inside, TrialResult, UnaidedTls } from './unaided'
+import type { TrialResult, UnaidedTls } from './unaided'
 
 export interface RehearsalOptions {
-  /** In the order of trial, as in the plan. */
-  readonly hosts: readonly PlannedHost[]
-  /** Whether the MX RRset was secure. */
-  readonly mxSecure: boolean
+  readonly plan: Pick<Plan, 'outcome' | 'facts'>
   /** False in mode observe and for destinations switched off: Haraka delivers by itself, and the policy is only looked at. */
   readonly enforce: boolean
   /** What EHLO says. */
@@ -52,6 +53,10 @@ export interface Trial {
   readonly result: TrialResult
   /** What the handshake brought, as far as there was one. */
   readonly evidence: HandshakeEvidence | undefined
+  /** The code of the reply with which the server refused. */
+  readonly reply: number | undefined
+  /** Where the session ended; undefined where there was none. */
+  readonly stage: SessionStage | undefined
   /** Where the policy is only looked at: what enforcing it would have said. */
   readonly enforcing: Verdict | undefined
 }
@@ -69,9 +74,36 @@ const PREFLIGHT_STAGES = 4
 
 /** Goes through the plan's hosts until one takes the mail, or Haraka would give up. */
 export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
-  const trials: Trial[] = []
+  const { plan } = options
+  if (plan.outcome.kind !== 'hosts') return { trials: [], end: { kind: 'deferred', by: undefined } }
   const judge = createJudge()
-  for (const planned of options.hosts) {
+  const first = await tryHosts(plan.outcome.hosts, options, judge)
+  const then = first.end.by ? [] : secondRound(plan, first.trials.map(endOf))
+  if (then.length === 0) return first
+  const second = await tryHosts(then, options, judge)
+  return { trials: [...first.trials, ...second.trials], end: second.end }
+}
+
+/** A trial, as a delivery would keep it in mind. */
+function endOf({ planned, address, result, stage }: Trial): FirstEnd {
+  const { kind, reason } = result
+  return {
+    host: planned.host,
+    ...(address === undefined ? {} : { address }),
+    verdict: kind === 'delivers' ? result.verdict : 'refused',
+    require: planned.requirement.level,
+    reason,
+    ...(stage === undefined ? {} : { session: { stage } }),
+  }
+}
+
+async function tryHosts(
+  hosts: readonly PlannedHost[],
+  options: RehearsalOptions,
+  judge: Judge,
+): Promise<Rehearsal> {
+  const trials: Trial[] = []
+  for (const planned of hosts) {
     const { requirement } = planned
     if (requirement.level === 'refuse' && (options.enforce || planned.addresses.length === 0)) {
       const { reason, detail } = requirement
@@ -90,7 +122,10 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
 }
 
 function untried(planned: PlannedHost, result: TrialResult): Trial {
-  return { planned, address: undefined, result, evidence: undefined, enforcing: undefined }
+  return {
+    ...{ planned, address: undefined, result },
+    ...{ evidence: undefined, stage: undefined, reply: undefined, enforcing: undefined },
+  }
 }
 
 async function tryAddress(
@@ -99,10 +134,12 @@ async function tryAddress(
   options: RehearsalOptions,
   judge: Judge,
 ): Promise<Trial> {
-  const tls = options.unaidedTls(asPlanned.host, address)
-  const isForced = tls === 'forced' || tls === 'impossible'
-  const planned = isForced ? raiseToOperatorsFloor(asPlanned, options.mxSecure) : asPlanned
+  const unaided = options.unaidedTls(asPlanned.host, address)
+  const isForced = unaided === 'forced' || unaided === 'impossible'
+  const mxSecure = mxIsSecure(options.plan.facts)
+  const planned = isForced ? raiseToOperatorsFloor(asPlanned, mxSecure) : asPlanned
   const { requirement, port, host } = planned
+  const tls = requirement.level === 'opportunistic' && requirement.withoutTls ? 'never' : unaided
   const { timeoutMs, enforce, connect = connectStandalone } = options
   const strict = enforce && demandsTls(requirement) ? requirement : undefined
   const context = options.contextFor(address, strict ? 'policy' : contextUse(tls))
@@ -112,6 +149,7 @@ async function tryAddress(
     return {
       ...untried(planned, { kind: 'next', reason: 'connect-failed', detail }),
       address,
+      stage: 'connect',
     }
   }
   let evidence: HandshakeEvidence | undefined
@@ -135,6 +173,8 @@ async function tryAddress(
     address,
     result,
     evidence,
+    stage: met.session.stage,
+    reply: met.ok ? undefined : met.code,
     enforcing: enforce ? undefined : enforcing(requirement, evidence, options.now(), judge),
   }
 }
@@ -150,28 +190,14 @@ function strictResult(met: PreflightResult, inside: Inside | undefined): TrialRe
 
 /** EHLO is what Haraka says next inside TLS; a server that is gone by then took nothing. */
 async function greetInside(
-  { tls, release }: Extract<PreflightResult, { ok: true }>,
+  { tls, release, inside }: Extract<PreflightResult, { ok: true }>,
   { helo, timeoutMs }: Pick<RehearsalOptions, 'helo' | 'timeoutMs'>,
-): Promise<Inside> {
-  const reader = new ReplyReader()
-  let timer: NodeJS.Timeout | undefined
+): Promise<Inside | undefined> {
   try {
-    return await new Promise<Inside>((resolve) => {
-      const lost = (why: string) => resolve({ kind: 'lost', detail: `${why} after the handshake` })
-      timer = setTimeout(() => lost('no answer to EHLO'), timeoutMs)
-      tls.on('error', (err: Error) => lost(troubleText(err)))
-      tls.once('close', () => lost('the server closed the connection'))
-      tls.once('end', () => lost('the server closed the connection'))
-      tls.on('data', (chunk: Buffer) => {
-        const read = reader.push(chunk)
-        if (read.kind === 'reply') resolve({ kind: 'reply', reply: read.reply })
-        if (read.kind === 'malformed') resolve({ kind: 'malformed', detail: read.detail })
-      })
-      release()
-      tls.write(`EHLO ${helo}\r\n`)
-    })
+    // For a message with REQUIRETLS the pre-flight has asked already.
+    return inside ? undefined : await askInside(tls, helo, timeoutMs)
   } finally {
-    clearTimeout(timer)
+    release()
     part(tls)
   }
 }

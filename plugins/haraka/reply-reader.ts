@@ -68,6 +68,11 @@ export function offersStartTls({ lines }: Reply): boolean {
   return lines.some((line) => line.replace(BEFORE_KEYWORD, '').trim().toUpperCase() === 'STARTTLS')
 }
 
+/** Whether an EHLO reply offers REQUIRETLS (RFC 8689 §2): a line of its own, behind the server's name, and nothing with it. */
+export function offersRequireTls({ lines }: Reply): boolean {
+  return lines.slice(1).some((line) => line.trim().toUpperCase() === 'REQUIRETLS')
+}
+
 function malformed(detail: string): ReadResult {
   return { kind: 'malformed', detail }
 }

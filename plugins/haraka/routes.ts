@@ -6,15 +6,23 @@ import { isIP } from 'node:net'
 import type { RouteHost } from '../delivery/gather'
 import type { Treatment } from '../delivery/planner'
 import type { Plan } from '../delivery/types'
+import type { PlanReason } from '../reasons/codes'
+import type { MessageDemand } from '../requiretls/demand'
+import { withoutName } from './without-name'
+import type { HopRule } from './without-name'
 import { errorText } from './attempt'
 import type { Mark } from './attempt'
 import { settleDial, shown, textOf } from './dial'
 import type { HarakaMx, HarakaMxClass, HMailItem } from './types'
 
+type TagDemand = Exclude<MessageDemand, 'tls-required-no'>
+
 export interface RoutesOptions {
   readonly harakaMx: HarakaMxClass
   readonly treatment: (host: string) => Treatment
-  readonly planForRoute: (route: RouteHost) => Promise<Plan>
+  readonly planForRoute: (route: RouteHost, demand: MessageDemand | undefined) => Promise<Plan>
+  /** The operator's word on REQUIRETLS at a host or address (`[requiretls_hops]`). */
+  readonly requiretlsHop: (host: string) => HopRule | undefined
   /** Rejects where a decision for which mail waits takes too long. */
   readonly inTime: (plan: Promise<Plan>) => Promise<Plan>
   /** In mode observe: says what enforcing would have done. */
@@ -29,14 +37,25 @@ export type Route =
   | { readonly kind: 'left'; readonly mx: HarakaMx; readonly mark: Mark }
   | { readonly kind: 'planned'; readonly mx: HarakaMx; readonly plan: Plan }
   /** `host`: where the entry names one. */
-  | { readonly kind: 'refused'; readonly host: string | undefined; readonly detail: string }
+  | {
+      readonly kind: 'refused'
+      readonly host: string | undefined
+      readonly detail: string
+      /** Left out: it cannot be dialled. */
+      readonly reason?: PlanReason
+    }
 
 export interface Routes {
   /**
    * @param answer What the other plugin gave to Haraka.
+   * @param demand Of the message. `TLS-Required: No` takes nothing from a host that the operator has named.
    * @returns undefined for a null MX, which is Haraka's to bounce
    */
-  plan(hmail: HMailItem, answer: unknown): Promise<readonly Route[] | undefined>
+  plan(
+    hmail: HMailItem,
+    answer: unknown,
+    demand?: MessageDemand,
+  ): Promise<readonly Route[] | undefined>
 }
 
 export function createRoutes(options: RoutesOptions): Routes {
@@ -49,7 +68,11 @@ export function createRoutes(options: RoutesOptions): Routes {
     return Object.assign(Object.create(Object.getPrototypeOf(mx) as object) as HarakaMx, mx)
   }
 
-  async function planItem(hmail: HMailItem, item: unknown): Promise<Route> {
+  async function planItem(
+    hmail: HMailItem,
+    item: unknown,
+    tag: TagDemand | undefined,
+  ): Promise<Route> {
     let mx: HarakaMx
     try {
       mx = read(item)
@@ -58,38 +81,45 @@ export function createRoutes(options: RoutesOptions): Routes {
       return { kind: 'refused', host: undefined, detail }
     }
     const host = textOf(mx.exchange)
-    const treatment = options.treatment(host ?? '')
+    const treatment = tag ? 'enforce' : options.treatment(host ?? '')
     const why = settleDial(mx)
-    if (why === undefined) return planEntry(hmail, mx, treatment)
+    if (why === undefined) return planEntry(hmail, mx, treatment, tag)
     const detail = `another plugin's route cannot be dialled: ${why}`
     if (treatment === 'enforce') return { kind: 'refused', host: host || undefined, detail }
     if (treatment === 'observe') wouldRefuse(hmail, detail)
     return { kind: 'left', mx, mark: { kind: 'untouched', hmail } }
   }
 
-  async function planEntry(hmail: HMailItem, mx: HarakaMx, treatment: Treatment): Promise<Route> {
+  async function planEntry(
+    hmail: HMailItem,
+    mx: HarakaMx,
+    treatment: Treatment,
+    tag: TagDemand | undefined,
+  ): Promise<Route> {
     const { exchange, port } = mx
     if (!exchange || !port || mx.path || mx.using_lmtp || isIP(exchange) !== 0) {
-      return { kind: 'left', mx, mark: { kind: 'untouched', hmail } }
+      const left = { kind: 'left', mx, mark: { kind: 'untouched', hmail } } as const
+      return tag === 'requiretls' ? withoutName(left, options.requiretlsHop) : left
     }
     const route = { host: exchange, port }
     switch (treatment) {
       case 'off':
         return { kind: 'left', mx, mark: { kind: 'untouched', hmail } }
       case 'observe': {
-        const plan = lookedAt(hmail, planForRoute(route))
+        const plan = lookedAt(hmail, planForRoute(route, undefined))
         return { kind: 'left', mx, mark: { kind: 'watched', hmail, plan } }
       }
       case 'enforce':
-        return { kind: 'planned', mx, plan: await inTime(planForRoute(route)) }
+        return { kind: 'planned', mx, plan: await inTime(planForRoute(route, tag)) }
     }
   }
 
   return {
-    plan(hmail, answer) {
+    plan(hmail, answer, demand) {
+      const tag = demand === 'tls-required-no' ? undefined : demand
       const items = Array.isArray(answer) ? (answer as unknown[]) : [answer]
       if (items.length === 1 && isNullMx(items[0])) return Promise.resolve(undefined)
-      return Promise.all(items.map((item) => planItem(hmail, item)))
+      return Promise.all(items.map((item) => planItem(hmail, item, tag)))
     },
   }
 

@@ -1,6 +1,6 @@
 /**
- * The four places at which Haraka's outbound code lets itself be led: who are the MX hosts, must this one have TLS, open the
- * connection, the attempt has failed. They are methods of long standing, but no promised interface; so every one is looked at
+ * The places at which Haraka's outbound code lets itself be led: who are the MX hosts, must this one have TLS, open the connection,
+ * the attempt has failed; and, before all that, a message is queued, a notification is written. They are methods of long standing, but no promised interface; so every one is looked at
  * before it is touched, and where Haraka is not as known the plugin does not load: a relay that does not start is seen at
  * once, one that silently protects nothing is not.
  */
@@ -10,7 +10,9 @@ import type {
   GetClientCallback,
   HarakaMx,
   HarakaMxClass,
+  HarakaTransaction,
   HMailItem,
+  OutboundQueue,
 } from './types'
 
 /** What is put in Haraka's place. Each gets Haraka's own method as `original`. */
@@ -31,11 +33,21 @@ export interface SeamHandlers {
   ): unknown
 }
 
+/** Told of messages on their way into the queue; Haraka goes on by itself. */
+export interface QueueHandlers {
+  /** @param bounced the message of which this one is the notification */
+  queued(transaction: HarakaTransaction, bounced: HMailItem | undefined): void
+  /** A message goes back: before its notification is written. */
+  bouncing(hmail: HMailItem): void
+  /** @param lines of the notification, line ends included; may be changed */
+  notified(hmail: HMailItem, lines: string[]): void
+}
+
 export interface Seam {
   readonly HarakaMx: HarakaMxClass
   readonly version: string
   /** Puts the handlers in place, for as long as the process lives: mail can move until its last moment. */
-  install(handlers: SeamHandlers): void
+  install(handlers: SeamHandlers & QueueHandlers): void
 }
 
 /** The oldest Haraka that was tried, and the first that was not. */
@@ -61,6 +73,7 @@ const EXPECTED_CALLS: Readonly<Record<string, readonly RegExp[]>> = {
     /self\.force_tls/,
     /socket\.isSecure\(\)/,
   ],
+  bounce_respond: [/this\.populate_bounce_message\(/, /outbound\.send_email\(/],
   temp_fail: [/this\.num_failures/, /this\.cfg|obc\.cfg/, /run_hooks\('deferred'/],
 }
 
@@ -99,19 +112,23 @@ export function findSeam(harakaRequire: (module: string) => unknown): Seam {
     ['get_mx_respond', 2],
     ['get_force_tls', 1],
     ['temp_fail', 2],
+    ['populate_bounce_message', 4],
   ] as const) {
     if (lengthOf(prototype[name]) !== length) throw unknown(`HMailItem.${name} is not as known`)
   }
   const clientPool = harakaRequire('outbound/client_pool')
   if (!isClientPool(clientPool)) throw unknown('outbound/client_pool.get_client is not as known')
-  const HarakaMx = harakaMxOf(harakaRequire('outbound'))
+  const outbound = harakaRequire('outbound')
+  const HarakaMx = harakaMxOf(outbound)
   if (!HarakaMx) throw unknown('outbound.net_utils.HarakaMx is missing')
+  if (!isOutboundQueue(outbound)) throw unknown('outbound.send_trans_email is not as known')
 
   return {
     HarakaMx,
     version,
     install: (handlers) => {
       install(prototype, clientPool, handlers)
+      installQueue(prototype, outbound, handlers)
     },
   }
 }
@@ -147,6 +164,47 @@ function install(
   Object.defineProperty(prototype, INSTALLED, { value: true })
 }
 
+/**
+ * Haraka composes a notification and queues it in one breath, in the callback of populate_bounce_message; nothing else tells of
+ * which message it is.
+ */
+function installQueue(
+  prototype: Record<PropertyKey, unknown>,
+  outbound: OutboundQueue,
+  handlers: QueueHandlers,
+): void {
+  let bounced: HMailItem | undefined
+  const populate = prototype['populate_bounce_message'] as Method
+  const composing = (hmail: HMailItem, callback: Composed): Composed => {
+    handlers.bouncing(hmail)
+    return (err, lines) => {
+      bounced = hmail
+      try {
+        if (lines) handlers.notified(hmail, lines)
+        return callback(err, lines)
+      } finally {
+        bounced = undefined
+      }
+    }
+  }
+  prototype['populate_bounce_message'] = function (
+    this: HMailItem,
+    from: unknown,
+    to: unknown,
+    reason: unknown,
+    callback: Composed,
+  ) {
+    return populate.apply(this, [from, to, reason, composing(this, callback)] as never[])
+  }
+  const sendTransEmail = outbound.send_trans_email.bind(outbound)
+  outbound.send_trans_email = (transaction, next) => {
+    handlers.queued(transaction, bounced)
+    return sendTransEmail(transaction, next)
+  }
+}
+
+type Composed = (err: unknown, lines?: string[]) => unknown
+
 function readVersion(packageJson: unknown): string {
   if (typeof packageJson === 'object' && packageJson !== null && 'version' in packageJson) {
     return String(packageJson.version)
@@ -181,6 +239,15 @@ function isClientPool(value: unknown): value is ClientPool {
     value !== null &&
     'get_client' in value &&
     lengthOf(value.get_client) === 2
+  )
+}
+
+function isOutboundQueue(value: unknown): value is OutboundQueue {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'send_trans_email' in value &&
+    lengthOf(value.send_trans_email) === 2
   )
 }
 

@@ -5,11 +5,12 @@
 import type { Plan } from '../delivery/types'
 import { domainOf, errorText, policyId } from './attempt'
 import type { PlannedAttempt } from './attempt'
+import type { MessageDemand } from '../requiretls/demand'
 import type { HMailItem } from './types'
 
 export interface SecondLookOptions {
   /** Past all caches; rejects where the decision fails, or takes too long. */
-  readonly planAnew: (domain: string) => Promise<Plan>
+  readonly planAnew: (domain: string, demand: MessageDemand | undefined) => Promise<Plan>
   /** Begins the attempt again with the newer plan. */
   readonly beginAgain: (hmail: HMailItem, attempt: PlannedAttempt, plan: Plan) => Promise<void>
 }
@@ -24,7 +25,7 @@ export function createSecondLook({ planAnew, beginAgain }: SecondLookOptions): S
     attempt.rechecked = true
     let plan: Plan
     try {
-      plan = await planAnew(domainOf(hmail))
+      plan = await planAnew(domainOf(hmail), attempt.demand)
     } catch (err: unknown) {
       hmail.logerror(`tls-policy: another look at the policy failed: ${errorText(err)}`)
       return false

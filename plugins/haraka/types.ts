@@ -29,6 +29,9 @@ export interface Recipient {
   dsn_code?: number
   dsn_msg?: string
   dsn_remote_mta?: string
+  /** Of the host's reply. */
+  dsn_smtp_code?: unknown
+  dsn_smtp_response?: unknown
   reason?: string
 }
 
@@ -40,7 +43,14 @@ export interface HarakaDomain {
 }
 
 export interface HMailItem {
-  readonly todo: { readonly domain: HarakaDomain; readonly rcpt_to: Recipient[] }
+  readonly todo: {
+    readonly domain: HarakaDomain
+    readonly rcpt_to: Recipient[]
+    /** Without a user, that of a notification. */
+    readonly mail_from?: { readonly user?: unknown }
+    /** Of the transaction, as kept in the queue file. */
+    readonly notes?: unknown
+  }
   readonly cfg: { readonly temp_fail_intervals: readonly number[] }
   num_failures: number
   /** What is left of the MX list. */
@@ -70,6 +80,16 @@ export interface HarakaSocket extends EventEmitter {
   destroy(): void
   isSecure(): boolean
   upgrade(options: unknown, callback?: (...args: unknown[]) => void): void
+}
+
+/** A message on its way into the queue. */
+export interface HarakaTransaction {
+  readonly header?: { get_all(name: string): unknown }
+  notes?: unknown
+}
+
+export interface OutboundQueue {
+  send_trans_email(transaction: HarakaTransaction, next: unknown): unknown
 }
 
 export type GetClientCallback = (err: unknown, socket: HarakaSocket | null) => void

@@ -5,8 +5,8 @@
  */
 import { sniFor } from '../delivery/requirement'
 import type { Requirement } from '../delivery/types'
+import type { Inside } from './ask-inside'
 import type { PreflightResult } from './preflight'
-import type { Reply } from './reply-reader'
 import type { ReasonCode, SuccessReason } from '../reasons/codes'
 
 /**
@@ -31,11 +31,6 @@ export type TrialResult =
       readonly reason: ReasonCode
       readonly detail: string
     }
-
-/** What came of EHLO inside TLS. */
-export type Inside =
-  | { readonly kind: 'reply'; readonly reply: Reply }
-  | { readonly kind: 'lost' | 'malformed'; readonly detail: string }
 
 type Refused = Extract<PreflightResult, { ok: false }>
 
@@ -95,7 +90,9 @@ function unaidedFailure(met: Refused, reason: SuccessReason, tls: UnaidedTls): T
 }
 
 function reachedStartTls(met: PreflightResult): boolean {
-  return met.ok || /^(starttls-|tls-)/.test(met.reason)
+  if (met.ok || /^(starttls-|tls-)/.test(met.reason)) return true
+  const { stage } = met.session
+  return stage === 'starttls' || stage === 'handshake'
 }
 
 function refusedByReply({ reason, detail, code = 400 }: Refused): TrialResult {

@@ -19,6 +19,8 @@ export interface Reason {
 
 const NOTHING = 'Nothing.'
 const RETRY = 'Nothing; Haraka tries again. Look at your resolver if many domains show this.'
+const RESEND =
+  'Nothing; the message comes back, and its author may send it again without that demand.'
 const EXCEPTION =
   'Tell the receiver. To deliver meanwhile, give the domain a rule with an end under [destinations].'
 
@@ -54,6 +56,21 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     sender: NOTHING,
     receiver: NOTHING,
   },
+  'requiretls-matched': {
+    meaning:
+      'The message demands TLS on its whole way (REQUIRETLS); the receiver has no policy, and the certificate is valid for the host.',
+    rfc: 'RFC 8689 section 4.2.1',
+    sender: NOTHING,
+    receiver: NOTHING,
+  },
+  'tls-required-no': {
+    meaning:
+      'The message says that it would rather go without TLS than not at all (TLS-Required: No); the detail says what was not insisted on.',
+    rfc: 'RFC 8689 section 4.2.2',
+    sender:
+      'Nothing. Where mail programs say so unasked, tls_required.honour=no insists on the policies all the same.',
+    receiver: NOTHING,
+  },
   'tls-unauthenticated': {
     meaning:
       'TLS was mandatory because the host has TLSA records, but none that could authenticate it.',
@@ -62,7 +79,7 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     receiver: 'Publish TLSA records with usage 3 or 2 (3 1 1 is best).',
   },
   'operator-encrypt': {
-    meaning: 'TLS was mandatory by a rule under [destinations].',
+    meaning: 'TLS was mandatory by a rule under [destinations] or [requiretls_hops].',
     rfc: 'RFC 7672 section 2.2',
     sender: NOTHING,
     receiver: NOTHING,
@@ -240,6 +257,31 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     sender: 'Set enable_tls=true in outbound.ini.',
     receiver: NOTHING,
   },
+  'requiretls-mx-not-validated': {
+    meaning:
+      'The message demands TLS on its whole way (REQUIRETLS), and anybody may have forged the name of the host: its MX record is not signed, and no MTA-STS policy in force names it.',
+    rfc: 'RFC 8689 section 4.2.1',
+    status: '7.10',
+    sender: RESEND,
+    receiver: 'Sign the zone of the domain, or publish an MTA-STS policy in mode enforce.',
+  },
+  'requiretls-policy-unknown': {
+    meaning:
+      'The message demands TLS on its whole way (REQUIRETLS), the MX record is not signed, and the MTA-STS policy that may name the host could not be fetched.',
+    rfc: 'RFC 8689 section 4.2.1',
+    status: '4.3',
+    sender: RETRY,
+    receiver: 'Serve the policy, or sign the zone of the domain.',
+  },
+  'requiretls-no-name': {
+    meaning:
+      'The message demands TLS on its whole way (REQUIRETLS), and the next hop is an address, or spoken to in LMTP: there is no name that a certificate could prove.',
+    rfc: 'RFC 8689 section 4.2.1',
+    status: '7.10',
+    sender:
+      'Name the host by its name. Where the way to it is safe by itself, give it a line under [requiretls_hops].',
+    receiver: NOTHING,
+  },
   'decision-failed': {
     meaning:
       'The plugin could not come to a decision; the mail waits rather than going out unprotected.',
@@ -411,6 +453,14 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     sender: EXCEPTION,
     receiver: 'Mend the TLS settings of the mail server.',
   },
+  'requiretls-not-offered': {
+    meaning:
+      'The message demands TLS on its whole way (REQUIRETLS), and the host does not promise inside TLS to keep that.',
+    rfc: 'RFC 8689 section 4.2.1',
+    status: '7.30',
+    sender: RESEND,
+    receiver: 'Offer REQUIRETLS inside TLS, if the server can keep the promise.',
+  },
   'tls-lost': {
     meaning: 'TLS was up and verified, and then the connection was lost, or the host fell silent.',
     rfc: 'RFC 7672 section 2.2',
@@ -456,6 +506,11 @@ export function statusCode(code: ReasonCode, kind: 4 | 5): string {
   return `${kind}.${REASONS[code].status ?? '7.0'}`
 }
 
+/** Is it a failure of security that will be the same in an hour? A TLSA lookup that failed may have been an attack, or a bad day. */
+export function isForGood(code: ReasonCode): boolean {
+  return code !== 'tlsa-lookup-failed' && REASONS[code].status?.startsWith('7.') === true
+}
+
 /** Is the domain one that takes no mail, whatever its policies? That is the address's fault, and no refusal of ours. */
 export function isOfTheAddress(code: string): code is ReasonCode {
   return code === 'null-mx' || (ADDRESS_WRONG as ReadonlySet<string>).has(code)
@@ -488,9 +543,10 @@ const OWN_SIDE: ReadonlySet<ReasonCode> = new Set([
 
 /**
  * For the author of a message that came back, who knows nothing of mail servers: what happened, and what to do.
+ * @param asked whether the author himself asked for protection (REQUIRETLS)
  * @returns Sentences of no more than 400 characters for any domain name.
  */
-export function plainWords(code: ReasonCode, domain: string): string {
+export function plainWords(code: ReasonCode, domain: string, asked = false): string {
   const name = domain.length > 64 ? 'the recipient' : domain
   if (ADDRESS_WRONG.has(code)) {
     return `There is no mail server for ${name}, so the address cannot be right. Please check it for typing errors.`
@@ -502,7 +558,15 @@ export function plainWords(code: ReasonCode, domain: string): string {
       'This is not your mistake. Please tell those who run your mail service, and show them this notice.'
     )
   }
-  return REASONS[code].status?.startsWith('7.')
+  const isOfSecurity = REASONS[code].status?.startsWith('7.')
+  if (code.startsWith('requiretls-') || (asked && isOfSecurity)) {
+    return (
+      `You asked that your message go over protected connections only, and the mail servers of ${name} do not promise ` +
+      'that, so it was not sent to any of them. Please send it again without that request if you accept that, or reach ' +
+      'the recipient in another way.'
+    )
+  }
+  return isOfSecurity
     ? `Mail to ${name} must be protected on its way, and no mail server there could be reached safely, so your message was ` +
         `not sent to any of them. This is not your mistake. ${ELSEWHERE}, and pass this notice on: those who run the mail ` +
         `of ${name} can mend it.`

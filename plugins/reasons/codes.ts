@@ -23,6 +23,9 @@ export type PlanReason =
   | 'sts-store-unread'
   | 'tls-switched-off'
   | 'bad-route'
+  | 'requiretls-mx-not-validated'
+  | 'requiretls-policy-unknown'
+  | 'requiretls-no-name'
   | 'decision-failed'
 
 /** Why a session with a host that must be secured ended before the envelope. */
@@ -42,6 +45,7 @@ export type SessionReason =
   | 'pkix-not-yet-valid'
   | 'pkix-name-mismatch'
   | 'pkix-no-certificate'
+  | 'requiretls-not-offered'
   | 'tls-lost'
 
 /** Why a presented chain does not satisfy the TLSA records; a reason code (docs/reasons.md). */
@@ -63,6 +67,8 @@ export type SuccessReason =
   | 'sts-matched'
   | 'dane-and-sts-matched'
   | 'operator-matched'
+  | 'requiretls-matched'
+  | 'tls-required-no'
   | 'tls-unauthenticated'
   | 'operator-encrypt'
   | 'no-policy'

@@ -12,7 +12,7 @@ export interface MessageNotes {
   readonly requiretls?: true
   /** The tag was refused, whatever became of the refusal. */
   readonly refused?: true
-  readonly tlsRequiredNo?: true
+  readonly tlsRequiredNo?: boolean
 }
 
 export const NOTES_KEY = 'tls-policy'

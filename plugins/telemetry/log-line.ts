@@ -23,6 +23,7 @@ export function logLine(end: HostEnd): string {
     ['rfc', sourceOf(reason, policy)],
     ['mode', mode === 'observe' ? mode : undefined],
     ['tls', session?.tls && `${session.tls.protocol} ${session.tls.cipher}`],
+    ['requiretls', session?.requiretls && 'yes'],
     ['unmet', unmetOf(end)],
     ['detail', detail === '' ? undefined : detail],
   ]

@@ -44,6 +44,7 @@ const POLICIES: Readonly<Record<HostEnd['policy'], true>> = {
   sts: true,
   'dane+sts': true,
   operator: true,
+  requiretls: true,
   none: true,
 }
 const VERDICTS: Readonly<Record<HostEnd['verdict'], true>> = {

@@ -25,7 +25,7 @@ export function tapPlanner(planner: Planner, metrics: Metrics, now: () => number
   }
   return {
     planForDomain: (domain, options) => timed(() => planner.planForDomain(domain, options)),
-    planForRoute: (route) => timed(() => planner.planForRoute(route)),
+    planForRoute: (route, options) => timed(() => planner.planForRoute(route, options)),
   }
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { readConfig } from '../../plugins/config'
 import type { Config, ConfigResult, IniFile } from '../../plugins/config'
 import { DESTINATION_RULES } from '../../plugins/destinations'
+import { HOP_RULES } from '../../plugins/requiretls-hops'
 import { parseServer } from '../../plugins/dnssec-stub'
 import { readTlsPolicyIni } from '../../plugins/settings'
 import { blocks, docsFolder, pages, plainText, tableRows } from '../support/docs-pages'
@@ -149,11 +150,17 @@ describe('docs/settings.md', () => {
     })
   }
 
-  it('has every rule of [destinations], and no other', () => {
-    const rules = tableRows(page.split('## [destinations]')[1] ?? '').map(([rule = '']) =>
+  const rulesOf = (section: string) =>
+    tableRows((page.split(`## [${section}]`)[1] ?? '').split('\n## ')[0] ?? '').map(([rule = '']) =>
       plainText(rule),
     )
-    assert.deepEqual([...rules].sort(), [...DESTINATION_RULES].sort())
+
+  it('has every rule of [destinations], and no other', () => {
+    assert.deepEqual([...rulesOf('destinations')].sort(), [...DESTINATION_RULES].sort())
+  })
+
+  it('RQ-23 has every rule of [requiretls_hops], and no other', () => {
+    assert.deepEqual([...rulesOf('requiretls_hops')].sort(), [...HOP_RULES].sort())
   })
 })
 

@@ -11,7 +11,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { guardLateErrors } from '../../../plugins/haraka/facade'
 import { findSeam } from '../../../plugins/haraka/seam'
-import type { SeamHandlers } from '../../../plugins/haraka/seam'
+import type { QueueHandlers, SeamHandlers } from '../../../plugins/haraka/seam'
 import type { ClientPool, HarakaSocket } from '../../../plugins/haraka/types'
 
 type Require = (module: string) => unknown
@@ -99,6 +99,9 @@ function verdicts(): Findings['verdicts'] {
     'get_client of five arguments': having('outbound/client_pool', {
       get_client: (..._args: [1, 2, 3, 4, 5]) => pool,
     }),
+    'no populate_bounce_message': without('populate_bounce_message'),
+    'bounce_respond that queues by itself': withMethod('bounce_respond', () => 'queue'),
+    'no send_trans_email': having('outbound', { net_utils: outbound.net_utils }),
     'no HarakaMx': having('outbound', {
       net_utils: { ...outbound.net_utils, HarakaMx: undefined },
     }),
@@ -112,7 +115,7 @@ function installation(): Findings['installed'] {
   const { prototype } = load('outbound/hmail') as HMailClass
   const pool = load('outbound/client_pool') as ClientPool
   const calls: string[] = []
-  const handlers: SeamHandlers = {
+  const handlers: SeamHandlers & QueueHandlers = {
     getMxRespond: (_hmail, retval) => calls.push(`get_mx_respond ${retval}`),
     getForceTls: (_hmail, _mx, original) => {
       calls.push(`get_force_tls ${original()}`)
@@ -122,6 +125,12 @@ function installation(): Findings['installed'] {
       calls.push(`get_client ${mx.exchange ?? ''}`)
     },
     tempFail: (_hmail, err) => calls.push(`temp_fail ${String(err)}`),
+    queued: (_transaction, bounced) => {
+      calls.push(`queued, ${bounced ? 'a notification' : 'no notification'}`)
+    },
+    bouncing: () => calls.push('bouncing'),
+    notified: (_hmail, lines) =>
+      calls.push(`notified in ${lines.length > 0 ? 'lines' : 'nothing'}`),
   }
   findSeam(load).install(handlers)
   const hmail = Object.create(prototype) as Record<string, (...args: unknown[]) => unknown>

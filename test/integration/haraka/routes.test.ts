@@ -84,6 +84,8 @@ async function lead(
         return Promise.resolve(decide(found, rules(), () => 0))
       },
     },
+    honourTlsRequiredNo: () => true,
+    requiretlsHop: () => undefined,
     treatment: () => 'enforce',
     harakaMx: Mx,
     contexts: {

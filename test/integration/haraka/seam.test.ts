@@ -24,6 +24,9 @@ const complaints: Readonly<Record<string, RegExp>> = {
   'try_deliver that connects by itself': /: HMailItem\.try_deliver does not contain /,
   'no get_client': /: outbound\/client_pool\.get_client is not as known\./,
   'get_client of five arguments': /: outbound\/client_pool\.get_client is not as known\./,
+  'no populate_bounce_message': /: HMailItem\.populate_bounce_message is not as known\./,
+  'bounce_respond that queues by itself': /: HMailItem\.bounce_respond does not contain /,
+  'no send_trans_email': /: outbound\.send_trans_email is not as known\./,
   'no HarakaMx': /: outbound\.net_utils\.HarakaMx is missing\./,
 }
 

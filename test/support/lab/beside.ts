@@ -6,14 +6,23 @@ import assert from 'node:assert/strict'
 import type { CheckReport } from '../../../plugins/cli/report'
 import { runCommandIn } from '../cli'
 import { assertSame } from './comparison'
-import { type Haraka, type Lab, type Outcome, Receiver } from './index'
+import { type Haraka, type Lab, type Mail, type Outcome, Receiver } from './index'
+import { TAGGED } from './tagged'
 
 export interface Besides {
   /** Recipient domains of which nothing can be compared, each with the reason. */
   readonly except?: Readonly<Record<string, string>>
 }
 
+/** What a message may ask of its way (RFC 8689), as the command's options are called. */
+const ASKING = {
+  requiretls: TAGGED,
+  'tls-required-no': { headers: ['TLS-Required: No'] },
+} as const
+
 export interface CheckBesides extends Besides {
+  /** What the messages ask; default nothing. */
+  readonly asked?: keyof typeof ASKING
   /** Recipient domains; default: all of the scenes. */
   readonly only?: readonly string[]
   /** Whether Haraka is started anew, so that it has no more answers from before than the command; default true. */
@@ -79,10 +88,14 @@ function saidBy(haraka: Haraka, message: string): readonly Said[] {
     }))
 }
 
-async function deliver(haraka: Haraka, recipient: string): Promise<Delivery> {
+async function deliver(
+  haraka: Haraka,
+  recipient: string,
+  mail: Partial<Mail> = {},
+): Promise<Delivery> {
   const receivers = [...Receiver.running]
   const before = receivers.map(({ sessions }) => sessions.entries.length)
-  const outcome = await haraka.deliverApart(recipient, { timeout: 20_000 })
+  const outcome = await haraka.deliverApart(recipient, { timeout: 20_000, mail })
   const toldOfMail = receivers.flatMap(({ address, sessions }, index) =>
     sessions.entries
       .slice(before[index])
@@ -108,12 +121,14 @@ function mailsBegun(): number {
  */
 export async function assertCheckSaysTheSame(
   haraka: Haraka,
-  { except = {}, routes = {}, only, anew = true, complains = /^$/ }: CheckBesides = {},
+  { except = {}, routes = {}, only, anew = true, complains = /^$/, asked }: CheckBesides = {},
 ): Promise<number> {
   if (anew) await haraka.restart()
   const recipients = only?.map((domain) => `u@${domain}`) ?? oneOfEach(recipientsOf(haraka, except))
   const deliveries = new Map<string, Delivery>()
-  for (const recipient of recipients) deliveries.set(recipient, await deliver(haraka, recipient))
+  for (const recipient of recipients) {
+    deliveries.set(recipient, await deliver(haraka, recipient, asked && ASKING[asked]))
+  }
   const before = mailsBegun()
   const wrong: unknown[] = []
   const left = [...deliveries]
@@ -121,7 +136,8 @@ export async function assertCheckSaysTheSame(
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
       const [recipient, delivery] = next
       const route = routes[domainOf(recipient)] ?? []
-      const args = ['check', recipient, ...route, '--connect', '--json']
+      const option = asked === undefined ? [] : [`--${asked}`]
+      const args = ['check', recipient, ...route, ...option, '--connect', '--json']
       const ran = await runCommandIn(haraka.settings.env ?? {}, haraka.folder, ...args)
       assert.match(ran.stderr, complains, `check ${recipient}`)
       const report = JSON.parse(ran.stdout) as CheckReport

@@ -201,8 +201,11 @@ export class Haraka {
   }
 
   /** As `deliver`, whatever else is under way for the recipient; from `sender@sender.test`. */
-  async deliverApart(recipient: string, options: WaitOptions = {}): Promise<Outcome> {
-    const reply = await this.send({ from: 'sender@sender.test', to: [recipient] })
+  async deliverApart(
+    recipient: string,
+    { mail, ...options }: WaitOptions & { readonly mail?: Partial<Mail> } = {},
+  ): Promise<Outcome> {
+    const reply = await this.send({ from: 'sender@sender.test', ...mail, to: [recipient] })
     const id = /\(([0-9A-F-]{36})/.exec(reply)?.[1]
     if (id === undefined) throw new Error(`No id in "${reply}"`)
     return this.outcomes.waitFor(

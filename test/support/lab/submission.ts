@@ -15,12 +15,15 @@ export interface Mail {
   readonly body?: string
   /** Parameters of MAIL FROM: `REQUIRETLS`. */
   readonly parameters?: string
+  /** Whether it is handed over inside TLS; default false. */
+  readonly secured?: boolean
 }
 
 /** @returns the server's reply to the message. @throws Error when it refuses any step; with its words. */
 export async function submit(mail: Mail, server: { host: string; port: number }): Promise<string> {
   const client = await MailClient.connect(server)
   try {
+    if (mail.secured) await client.startTls()
     const reply = await client.send(mail)
     await client.quit()
     return reply

@@ -9,6 +9,9 @@ export interface HostSettings {
   readonly fault?: Fault
   /** Default: a chain of the lab's CA for the host's name. */
   readonly certificate?: TestCertificate | readonly TestCertificate[]
+  /** EHLO keywords, and those inside TLS; default as of any receiver of the lab. */
+  readonly extensions?: readonly string[]
+  readonly securedExtensions?: readonly string[]
   /** TLSA parameters of records that the certificate satisfies, or whole lines. Default none. */
   readonly tlsa?: readonly (readonly [number, number, number] | string)[]
 }
@@ -60,6 +63,10 @@ export async function makeDomain(
         address,
         name: `${label}.${name}`,
         certificate,
+        ...(host.extensions === undefined ? {} : { extensions: host.extensions }),
+        ...(host.securedExtensions === undefined
+          ? {}
+          : { securedExtensions: host.securedExtensions }),
         ...(host.fault === undefined ? {} : { fault: host.fault }),
       }),
     )

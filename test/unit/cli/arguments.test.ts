@@ -3,24 +3,21 @@ import fc from 'fast-check'
 import { readArguments, USAGE } from '../../../plugins/cli/arguments'
 
 describe('the command line', () => {
+  const plain = { kind: 'check', connect: false, route: {}, asked: null }
   const understood: readonly (readonly [string, unknown])[] = [
-    ['check example.com', { kind: 'check', target: 'example.com', connect: false, route: {} }],
+    ['check example.com', { ...plain, target: 'example.com' }],
+    ['check --connect u@example.com', { ...plain, target: 'u@example.com', connect: true }],
+    ['check x.example --requiretls', { ...plain, target: 'x.example', asked: 'requiretls' }],
     [
-      'check --connect u@example.com',
-      { kind: 'check', target: 'u@example.com', connect: true, route: {} },
+      'check --tls-required-no x.example',
+      { ...plain, target: 'x.example', asked: 'tls-required-no' },
     ],
     [
       'check x.example --host relay.example --port 587',
-      {
-        kind: 'check',
-        target: 'x.example',
-        connect: false,
-        route: { host: 'relay.example', port: 587 },
-      },
+      { ...plain, target: 'x.example', route: { host: 'relay.example', port: 587 } },
     ],
     ...['bücher.example', 'a_b.example.', '[192.0.2.1]', '[IPv6:2001:db8::1]', '2001:db8::1'].map(
-      (target) =>
-        [`check ${target}`, { kind: 'check', target, connect: false, route: {} }] as const,
+      (target) => [`check ${target}`, { ...plain, target }] as const,
     ),
     ['policies list', { kind: 'list' }],
     ['policies show x.example', { kind: 'show', domain: 'x.example' }],
@@ -68,6 +65,8 @@ describe('the command line', () => {
     'doctor now',
     'doctor --connect',
     'policies list --host x',
+    'check x --requiretls --tls-required-no',
+    'doctor --requiretls',
   ]
   for (const line of wrong) {
     it(`"${line}" is wrong, in one sentence`, () => {

@@ -12,6 +12,7 @@ const report: CheckReport = {
   route: null,
   checkedAt: '2026-11-22T12:00:00.000Z',
   treatment: 'enforce',
+  asked: null,
   rule: null,
   ruleFor: null,
   ruleUntil: null,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { facts } from '../../support/facts'
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { createSecureContext, TLSSocket } from 'node:tls'
@@ -78,8 +79,7 @@ describe('a rehearsed delivery', () => {
 
   function rehearsal(hosts: readonly PlannedHost[], options: Partial<RehearsalOptions> = {}) {
     return rehearse({
-      hosts,
-      mxSecure: true,
+      plan: { outcome: { kind: 'hosts', hosts }, facts: facts() },
       enforce: true,
       helo: 'me.test',
       contextFor: () => createSecureContext({ ca: certificate.pem }),

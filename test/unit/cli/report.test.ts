@@ -30,7 +30,10 @@ function host(requirement: Requirement, name = 'mx.example'): PlannedHost {
 }
 
 function trial(result: TrialResult, requirement: Requirement = verified): Trial {
-  const common = { evidence: undefined, enforcing: undefined, address: '192.0.2.1' }
+  const common = {
+    ...{ evidence: undefined, enforcing: undefined, address: '192.0.2.1' },
+    ...{ stage: undefined, reply: undefined },
+  }
   return { ...common, planned: host(requirement), result }
 }
 

@@ -27,6 +27,8 @@ function attempt(ends: readonly HostEnd[], changes: Partial<Facts> = {}): Planne
     plans: [planOf(changes)],
     ends: [...ends],
     rechecked: false,
+    demand: undefined,
+    secondRound: false,
     resume: () => undefined,
   }
 }

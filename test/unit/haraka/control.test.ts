@@ -29,6 +29,8 @@ const world: Partial<Facts> = {
 function controlOver(planForDomain: Planner['planForDomain']) {
   return createControl({
     planner: { planForDomain, planForRoute: () => Promise.reject(new Error('no route')) },
+    honourTlsRequiredNo: () => true,
+    requiretlsHop: () => undefined,
     treatment: () => 'enforce',
     harakaMx: Mx,
     contexts: {

@@ -122,6 +122,8 @@ async function deliver(world: World) {
       planForDomain: () => Promise.resolve(plan),
       planForRoute: () => Promise.reject(new Error('no route')),
     },
+    honourTlsRequiredNo: () => true,
+    requiretlsHop: () => undefined,
     treatment: () => world.treatment,
     harakaMx: Mx,
     contexts: {

@@ -70,7 +70,11 @@ describe('what a message asks, in its notes', () => {
 
   it('RQ-19 whatever another plugin writes for a tag is one, and only true takes protection away', () => {
     for (const value of [true, 1, 0, 'yes', 'false', '', {}, []]) {
-      assert.equal(demandOf(notes({ requiretls: value }), false), 'requiretls', String(value))
+      assert.equal(
+        demandOf(notes({ requiretls: value }), false),
+        'requiretls',
+        JSON.stringify(value),
+      )
     }
     for (const value of [undefined, null, false]) {
       assert.equal(demandOf(notes({ requiretls: value }), false), undefined)

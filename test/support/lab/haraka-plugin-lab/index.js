@@ -4,12 +4,19 @@
  * when Haraka is ready and what became of each recipient. It looks on last and changes no delivery.
  */
 
+const { ok } = require('haraka-constants')
+
 const LAST = 1000
 
 exports.register = function () {
   this.register_hook('init_master', 'ready', LAST)
   this.register_hook('init_child', 'ready', LAST)
   this.register_hook('connect_init', 'relay')
+  // Of clients of which a test wants something else.
+  const { public: isPublic, takesSenders, takesRecipients } = this.config.get('lab.json')
+  if (isPublic) this.register_hook('connect_init', 'call_public', -LAST)
+  if (takesSenders) this.register_hook('mail', 'take', -99)
+  if (takesRecipients) this.register_hook('rcpt', 'take')
   this.register_hook('delivered', 'delivered', LAST)
   this.register_hook('deferred', 'deferred', LAST)
   this.register_hook('bounce', 'bounced', LAST)
@@ -22,8 +29,18 @@ exports.ready = function (next, server) {
 }
 
 exports.relay = function (next, connection) {
-  connection.relaying = true
+  connection.relaying = !this.config.get('lab.json').stranger
   next()
+}
+
+/** As for a client on the Internet. */
+exports.call_public = function (next, connection) {
+  connection.remote.is_private = false
+  next()
+}
+
+exports.take = function (next) {
+  next(ok)
 }
 
 exports.delivered = function (next, hmail, params) {
