@@ -103,7 +103,13 @@ export class Haraka {
   static async start(folder: string, settings: HarakaSettings = {}): Promise<Haraka> {
     const haraka = new Haraka(folder, settings)
     await haraka.#furnish()
-    await haraka.#run()
+    try {
+      await haraka.#run()
+    } catch (error: unknown) {
+      // Nobody else knows of it: a test run would wait for its end.
+      await haraka.stop('SIGKILL')
+      throw error
+    }
     return haraka
   }
 
