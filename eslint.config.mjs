@@ -30,7 +30,7 @@ const ROOMS = {
     'wiring',
   ],
   haraka: ['delivery', 'telemetry', 'reasons', 'requiretls', 'x509'],
-  telemetry: ['delivery', 'dane', 'mta-sts', 'store', 'reasons'],
+  telemetry: ['delivery', 'dane', 'mta-sts', 'store', 'reasons', 'tlsrpt'],
   delivery: [
     'reasons',
     'requiretls',
@@ -78,7 +78,7 @@ const PURE = [
   'store/{record,tally,timed}.ts',
   'store/lmdb/tally-keys.ts',
   'store/redis/settings.ts',
-  'tlsrpt/{lines,names,read,record,report,types}.ts',
+  'tlsrpt/{attribute,lines,names,read,record,report,result,settings,types}.ts',
   'x509/{names,chain,roots,der,key,key-info,trouble}.ts',
 ]
 const IO = [

@@ -12,6 +12,7 @@ import {
   REDIS_KEYS,
   type RedisSettings,
 } from './store/redis/settings'
+import { readTlsrpt, type TlsrptSettings } from './tlsrpt/settings'
 
 export interface Config {
   readonly mode: 'enforce' | 'observe'
@@ -49,6 +50,7 @@ export interface Config {
   }
   /** As in redis.ini's [server]; what is left out comes from there. */
   readonly redis: RedisSettings
+  readonly tlsrpt: TlsrptSettings
   readonly destinations: Destinations
   readonly requiretls: {
     /** To which clients the extension is offered. */
@@ -211,6 +213,7 @@ export function readConfig(
     tls: readTls(section('tls')),
     store: readStore(section('store')),
     redis: readRedis(section('redis'), sectionOf(ini, 'redis')),
+    tlsrpt: whole(section('tlsrpt'), readTlsrpt),
     destinations: readDestinations(sectionOf(ini, 'destinations'), mistakes.in('destinations')),
     requiretls: readRequireTls(section('requiretls')),
     requiretlsHops: readHops(sectionOf(ini, 'requiretls_hops'), mistakes.in('requiretls_hops')),
@@ -219,6 +222,12 @@ export function readConfig(
   refuseUnknownSections(ini, mistakes)
   const all = mistakes.all()
   return all.length === 0 ? { ok: true, config: deepFreeze(config) } : { ok: false, mistakes: all }
+}
+
+function whole<T>(section: SectionReader, read: (section: SectionReader) => T): T {
+  const settings = read(section)
+  section.refuseUnknown()
+  return settings
 }
 
 function readMain(main: SectionReader): Pick<Config, 'mode'> {
@@ -348,7 +357,7 @@ function readTlsRequired(tlsRequired: SectionReader): Config['tlsRequired'] {
 }
 
 const SECTIONS = [
-  ...['main', 'dns', 'dane', 'mta_sts', 'tls', 'store', 'redis', 'destinations'],
+  ...['main', 'dns', 'dane', 'mta_sts', 'tls', 'store', 'redis', 'tlsrpt', 'destinations'],
   ...['requiretls', 'requiretls_hops', 'tls_required'],
 ]
 

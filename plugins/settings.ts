@@ -123,6 +123,7 @@ export function withoutEffect({
   mtaSts,
   store,
   redis,
+  tlsrpt,
   destinations,
 }: Config): readonly string[] {
   const idle = (is: boolean, sentence: string) => (is ? [sentence] : [])
@@ -143,6 +144,11 @@ export function withoutEffect({
     ...idle(
       dns.trustAnchor !== undefined && dns.backend === 'ad',
       'dns.trust_anchor has no effect: [dns] says backend=ad',
+    ),
+    ...idle(
+      tlsrpt.from === undefined &&
+        (tlsrpt.organization !== undefined || tlsrpt.bcc !== undefined || tlsrpt.never.length > 0),
+      '[tlsrpt] has no effect: it says no from=',
     ),
     ...ruled('dane', dane.enabled, '[dane] says enabled=false'),
     ...ruled('sts', mtaSts.enabled, '[mta_sts] says enabled=false'),

@@ -23,6 +23,7 @@ import type { HttpApp, MetricsService } from './telemetry/metrics-http'
 import { tapPlanner } from './telemetry/metrics-taps'
 import { load, readRedisIni, reload } from './load'
 import { readOwnUser } from './own-user'
+import { createReporting } from './reporting'
 import { storeFolderBeside } from './settings'
 import { hopRuleFor } from './requiretls-hops'
 import { loggerOf, tellHealth, tellRequireTls, tellStart } from './tell-start'
@@ -108,6 +109,12 @@ export function register(this: HarakaPlugin): void {
       vouched: config().requiretls.offer === 'all',
       hooks: host.plugins.registered_hooks,
     })
+  const reporting = createReporting({
+    config,
+    store: async () => (await start()).store,
+    metrics,
+    log,
+  })
   const control = createControl({
     planner: tapPlanner(planner, metrics, () => performance.now()),
     honourTlsRequiredNo: () => config().tlsRequired.honour,
@@ -125,6 +132,7 @@ export function register(this: HarakaPlugin): void {
     ended: (hmail, end) => {
       hmail.lognotice(this, `tls-policy: ${logLine(end)}`)
       metrics.ended(end)
+      reporting.ended(hmail, end)
     },
   })
   seam.install({ ...control, ...queueHandlers })
@@ -159,6 +167,7 @@ export function register(this: HarakaPlugin): void {
     },
     retire: () => {
       retired = true
+      reporting.retire().catch(hasSaidSo)
       wiring?.then(({ sts }) => {
         sts.stopRefreshing()
       }, hasSaidSo)

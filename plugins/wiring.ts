@@ -32,6 +32,8 @@ import type { Prepared } from './store/folder'
 import { NO_DOMAIN } from './store/record'
 import { settingText } from './store/redis/settings'
 import type { Logger, Store } from './store'
+import { talliesIn } from './tlsrpt/tallies'
+import type { Tallies } from './tlsrpt/types'
 
 export interface WiringOptions {
   /** Read anew for each decision; what is bound at start says so in tls-policy.ini. */
@@ -64,6 +66,8 @@ export interface Wiring {
   readonly resolver: ManagedResolver
   readonly store: Store
   readonly sts: ManagedStsPolicies
+  /** What all workers have counted for reports. */
+  readonly tallies: Tallies
   /** To be told when `config` says something else: what goes by the clock goes by the new settings from then on. */
   settingsChanged(): void
   /** Ends lookups, refreshes and connections. */
@@ -167,6 +171,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     resolver,
     store,
     sts,
+    tallies: talliesIn(store),
     settingsChanged() {
       resolver.check().catch(() => undefined)
       sts.settingsChanged()

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net'
 import { parseArgs } from 'node:util'
 import { mayBeName } from '../destinations'
+import { readDay } from '../tlsrpt/names'
 import { printable } from './words'
 
 /** As the options are called. */
@@ -18,6 +19,8 @@ export type Command =
     }
   | { readonly kind: 'list' }
   | { readonly kind: 'show' | 'refresh' | 'purge'; readonly domain: string }
+  | { readonly kind: 'reports today'; readonly domain?: string }
+  | { readonly kind: 'reports show'; readonly domain: string; readonly day?: string }
   | { readonly kind: 'doctor' }
 
 export type Arguments =
@@ -44,6 +47,9 @@ export const USAGE = `Usage: haraka-tls-policy [-c HARAKA_DIR] COMMAND
   policies show DOMAIN         one of them; exit code 1 where there is none
   policies refresh DOMAIN      fetch it now, whatever is kept
   policies purge DOMAIN        forget it, for all workers
+  reports today [DOMAIN]       what was counted today for TLSRPT reports
+  reports show DOMAIN [--day YYYY-MM-DD]
+                               the report as it would go, today's by default
   doctor                       look for mistakes in the set-up; exit code 1 on
                                a problem
 
@@ -74,6 +80,7 @@ function read(argv: readonly string[]): Arguments {
       port: { type: 'string' },
       requiretls: { type: 'boolean' },
       'tls-required-no': { type: 'boolean' },
+      day: { type: 'string' },
       json: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'v' },
@@ -89,6 +96,9 @@ function read(argv: readonly string[]): Arguments {
   if (command.kind !== 'check' && onlyForCheck !== undefined) {
     return wrong(`--${onlyForCheck} belongs to check`)
   }
+  if (command.kind !== 'reports show' && values.day !== undefined) {
+    return wrong('--day belongs to reports show')
+  }
   return { kind: 'command', command, json: values.json ?? false, folder: values.config }
 }
 
@@ -100,6 +110,7 @@ function readCommand(
     readonly port?: string
     readonly requiretls?: boolean
     readonly 'tls-required-no'?: boolean
+    readonly day?: string
   },
 ): Command | string {
   switch (word) {
@@ -109,6 +120,8 @@ function readCommand(
       return readCheck(rest, values)
     case 'policies':
       return readPolicies(rest)
+    case 'reports':
+      return readReports(rest, values.day)
     case 'doctor':
       return rest.length === 0 ? { kind: 'doctor' } : 'doctor takes nothing more'
     default:
@@ -152,6 +165,20 @@ function readPolicies([word, domain, ...rest]: readonly string[]): Command | str
   if (domain === undefined || rest.length > 0) return `policies ${word} takes one domain`
   if (!mayBeDomain(domain)) return noDomain(domain)
   return { kind: word, domain }
+}
+
+function readReports(
+  [word, domain, ...rest]: readonly string[],
+  day: string | undefined,
+): Command | string {
+  if (word !== 'today' && word !== 'show') return 'reports takes today or show'
+  if (rest.length > 0) return `reports ${word} takes one domain`
+  if (domain !== undefined && !mayBeDomain(domain)) return noDomain(domain)
+  if (word === 'today')
+    return { kind: 'reports today', ...(domain === undefined ? {} : { domain }) }
+  if (domain === undefined) return 'reports show takes one domain'
+  if (day !== undefined && readDay(day) === undefined) return '--day takes a day as 2026-11-27'
+  return { kind: 'reports show', domain, ...(day === undefined ? {} : { day }) }
 }
 
 /** A name, or an address as mail addresses have it. */

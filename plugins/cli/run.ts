@@ -16,6 +16,7 @@ import { doctor, doctorText } from './doctor'
 import { findHaraka } from './find-haraka'
 import { policies, policiesText } from './policies'
 import { EXIT } from './report'
+import { reportsShow, reportsToday, reportsTodayText } from './reports'
 import { isHarakaFolder, readSettings } from './settings'
 import type { Settings } from './settings'
 import { becomeHaraka, selfOf } from './this-machine'
@@ -94,6 +95,14 @@ async function runCommand(
   })
   if (typeof wiring === 'string') return complain(io, EXIT.config, wiring)
   try {
+    if (command.kind === 'reports show') {
+      const { tlsrpt } = read.settings.config
+      const now = io.now().getTime()
+      const shown = await reportsShow(wiring.tallies, tlsrpt, now, command.domain, command.day)
+      if (!shown.ok) return complain(io, EXIT.unverified, shown.problem)
+      io.out(shown.json)
+      return EXIT.verified
+    }
     return show(await reportOf(command, read.settings, wiring, io), json, io)
   } finally {
     await wiring.close()
@@ -101,7 +110,7 @@ async function runCommand(
 }
 
 async function reportOf(
-  command: Exclude<Command, { kind: 'doctor' }>,
+  command: Exclude<Command, { kind: 'doctor' | 'reports show' }>,
   settings: Settings,
   wiring: Wiring,
   { now }: Io,
@@ -109,6 +118,11 @@ async function reportOf(
   if (command.kind === 'check') {
     const report = await check({ ...command, now }, settings, wiring)
     return { json: report, text: (style) => checkText(report, style) }
+  }
+  if (command.kind === 'reports today') {
+    const { tlsrpt } = settings.config
+    const today = await reportsToday(wiring.tallies, tlsrpt, now().getTime(), command.domain)
+    return { json: today, text: () => reportsTodayText(today) }
   }
   const { mtaSts } = settings.config
   const report = await policies(command, wiring.sts, mtaSts.refreshIntervalSeconds)

@@ -26,6 +26,8 @@ export interface PolicyEnd {
   readonly reason: ReasonCode
   /** One line. */
   readonly detail: string
+  /** What OpenSSL calls the failure, where it is OpenSSL's. */
+  readonly code?: string
 }
 
 /** The stage of a session before the envelope at which it ended; `tls`: TLS was up. */
@@ -254,9 +256,12 @@ function judged(demand: PolicyDemand, met: Exclude<Met, { kind: 'left-alone' }>)
   const what = demand.demand
   if (what.level === 'refuse') return unmet(demand, what.reason, what.detail)
   if (met.kind === 'failed') return unmet(demand, met.reason, met.detail)
-  const { verdict, reason, detail } = met.judge(what)
+  const judgement = met.judge(what)
+  const { verdict, reason, detail } = judgement
   const { policy, enforced } = demand
-  return { policy, enforced, met: verdict !== 'refused', reason, detail }
+  const code = 'code' in judgement ? judgement.code : undefined
+  const end = { policy, enforced, met: verdict !== 'refused', reason, detail }
+  return code === undefined ? end : { ...end, code }
 }
 
 function unmet({ policy, enforced }: PolicyDemand, reason: ReasonCode, detail: string): PolicyEnd {

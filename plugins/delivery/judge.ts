@@ -125,6 +125,7 @@ function judgePkix(demand: PkixDemand, { chain, pkix }: SessionEvidence): Part {
       pkixReason(pkix.code),
       `the certificate chain is not trusted (${pkix.code}): subject ${oneLine(leaf.subject)}, ` +
         `issuer ${oneLine(leaf.issuer)}, valid ${leaf.validFrom} to ${leaf.validTo}`,
+      pkix.code,
     )
   }
   const match = matchDnsId(leaf, [demand.host], { commonName: false })
@@ -149,8 +150,8 @@ function pkixReason(code: string): SessionReason {
   }
 }
 
-function refused(reason: SessionReason, detail: string): Refusal {
-  return { verdict: 'refused', reason, detail }
+function refused(reason: SessionReason, detail: string, code?: string): Refusal {
+  return { verdict: 'refused', reason, detail, ...(code === undefined ? {} : { code }) }
 }
 
 /**

@@ -148,4 +148,10 @@ export type Verdict =
       readonly reason: SuccessReason
       readonly detail: string
     }
-  | { readonly verdict: 'refused'; readonly reason: SessionReason; readonly detail: string }
+  | {
+      readonly verdict: 'refused'
+      readonly reason: SessionReason
+      readonly detail: string
+      /** OpenSSL's, where it is OpenSSL that does not trust the chain. */
+      readonly code?: string
+    }

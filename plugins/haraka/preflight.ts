@@ -176,7 +176,9 @@ async function shakeHands(
   const session = watch.secured({ protocol, cipher })
   const verdict = options.judge(requirement, evidence, options.now())
   if (verdict.verdict === 'refused') {
-    return { ...refused(verdict.reason, verdict.detail, session), evidence }
+    const { reason, detail, code } = verdict
+    const ended = code === undefined ? session : { ...session, code }
+    return { ...refused(reason, detail, ended), evidence }
   }
   const lost = watch.trouble()
   if (lost) return lost

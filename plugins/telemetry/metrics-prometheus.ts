@@ -13,6 +13,7 @@ import type { HostEnd } from '../delivery/host-end'
 import { isOfTheAddress, REASONS } from '../reasons/catalogue'
 import { TROUBLE_KINDS } from '../store/troubles'
 import type { ReasonCode } from '../reasons/codes'
+import { reportCounters } from './metrics-reports'
 
 type PromClient = typeof promClient
 
@@ -195,6 +196,7 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
     help: 'Of these, in use and with less than a quarter of their life left.',
     count: async () => (await sources?.policies())?.map(({ mode, expiring }) => [mode, expiring]),
   })
+  const reports = reportCounters(client, registers, PREFIX)
   startAtZero({ decisions, refusals, undeliverables, lookups, problems, unavailable, fetches })
 
   return {
@@ -235,6 +237,7 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
     storeFailed(kind) {
       storeErrors.inc({ kind: oneOf(TROUBLE_KINDS, kind) })
     },
+    ...reports,
     measure(measured) {
       sources = measured
     },

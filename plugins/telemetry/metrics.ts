@@ -9,6 +9,7 @@ import type { PlanOutcome } from '../delivery/types'
 import type { StsLookup } from '../mta-sts/types'
 import type { TroubleKind } from '../store'
 import type { StsProblemReason } from '../reasons/codes'
+import type { PolicyType, ResultType } from '../tlsrpt/types'
 
 /** `failed`: the decision ended in an exception. */
 export type DecisionOutcome = PlanOutcome['kind'] | 'failed'
@@ -21,6 +22,10 @@ export type FetchCause = 'delivery' | 'refresh'
 
 /** What is wrong with the store, of a known few kinds. */
 export type { TroubleKind }
+
+export type ReportPolicy = PolicyType
+/** `bound`: more kinds of failures than there is room for. `store`: it took none for days. */
+export type ReportLoss = 'bound' | 'store'
 
 export type ResolverState = 'validating' | 'blind' | 'unreachable'
 
@@ -58,6 +63,12 @@ export interface Metrics {
   policyFetched(cause: FetchCause, result: 'ok' | StsProblemReason, seconds: number): void
   /** A call to the store that one of its troubles has cost. */
   storeFailed(kind: TroubleKind): void
+  /** A session counted for a report, or the trouble with a policy that has one. */
+  reportSession(policy: ReportPolicy, result: 'success' | 'failure'): void
+  /** One of the details of a report. */
+  reportFailure(type: ResultType): void
+  /** Counts that are in no report. */
+  reportLost(why: ReportLoss, count: number): void
   /** What is measured when somebody asks, instead of being counted. */
   measure(sources: MeasuredSources): void
 }
@@ -81,6 +92,9 @@ export const NO_METRICS: Metrics = {
   policyUnavailable: ignore,
   policyFetched: ignore,
   storeFailed: ignore,
+  reportSession: ignore,
+  reportFailure: ignore,
+  reportLost: ignore,
   measure: ignore,
 }
 

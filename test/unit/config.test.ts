@@ -50,9 +50,20 @@ describe('config', () => {
       ['mta_sts', 8],
       ['tls', 1],
       ['store', 3],
+      ['tlsrpt', 11],
     ] as const) {
       assert.equal(Object.keys(ini[name] as object).length, section, name)
     }
+  })
+
+  it('reports are on where from is given, and nothing switches them off', () => {
+    const { tlsrpt } = accepted({ tlsrpt: { from: 'R@A.Test', never: 'B.test,c@D.test' } })
+    assert.deepEqual(
+      [tlsrpt.enabled, tlsrpt.from, tlsrpt.never],
+      [true, 'R@a.test', ['b.test', 'c@d.test']],
+    )
+    assert.equal(accepted({ tlsrpt: { from: 'r@a.test', enabled: false } }).tlsrpt.enabled, false)
+    assert.equal(accepted({ tlsrpt: { enabled: true } }).tlsrpt.enabled, false)
   })
 
   it('cannot be changed', () => {
@@ -150,6 +161,37 @@ describe('config', () => {
       /destinations\.BÜCHER\.test: the same as xn--bcher-kva\.test;/,
     ],
     ['a comment behind a path', { store: { path: '/x ; y' } }, /store\.path=\/x ; y: .*its own$/],
+    [
+      'a name before an address',
+      { tlsrpt: { from: 'R <r@a.test>' } },
+      /tlsrpt\.from=R <r@a\.test>: a mail/,
+    ],
+    [
+      'an address without a domain',
+      { tlsrpt: { from: 'r@localhost' } },
+      /tlsrpt\.from=r@localhost: a mail/,
+    ],
+    [
+      'an address at an IP address',
+      { tlsrpt: { from: 'r@192.0.2.1' } },
+      /tlsrpt\.from=r@192\.0\.2\.1: a mail/,
+    ],
+    [
+      'an address in another alphabet',
+      { tlsrpt: { bcc: 'r@bücher.test' } },
+      /tlsrpt\.bcc=r@bücher\.test: a mail/,
+    ],
+    [
+      'no domain among those that get none',
+      { tlsrpt: { never: 'a.test, b c' } },
+      /tlsrpt\.never=b c: domains and/,
+    ],
+    ['a spread', { tlsrpt: { spread: 60 } }, /tlsrpt\.spread=60: a whole number from 600/],
+    [
+      'a long name',
+      { tlsrpt: { organization: 'x'.repeat(300) } },
+      /tlsrpt\.organization=x+: a name of/,
+    ],
     ['a prefix', { store: { prefix: 'a b' } }, /store\.prefix=a b: 1 to 64/],
     ['an unknown key of Redis', { redis: { clusters: 'a:1' } }, /redis\.clusters: no such setting/],
     ['a tls that is neither', { redis: { tls: 'ture' } }, /redis\.tls=ture: true or false is/],

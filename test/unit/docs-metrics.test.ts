@@ -30,6 +30,9 @@ async function metricsInCode(): Promise<ReadonlyMap<string, Known>> {
   metrics.policyUnavailable('sts-policy-fetch-error')
   metrics.policyFetched('refresh', 'ok', 1)
   metrics.storeFailed('redis-full')
+  metrics.reportSession('tlsa', 'success')
+  metrics.reportFailure('validation-failure')
+  metrics.reportLost('store', 1)
   const snapshot = (await metrics.snapshot()) as unknown as readonly {
     readonly name: string
     readonly type: string

@@ -142,7 +142,10 @@ describe('docs/settings.md', () => {
         if (more) assert.deepEqual([...more].sort(), [...words].sort())
       } else {
         assert.ok(
-          ['servers', 'trust_anchor', 'self_test', 'ca_file', 'path', 'prefix'].includes(key),
+          [
+            ...['servers', 'trust_anchor', 'self_test', 'ca_file', 'path', 'prefix'],
+            ...['from', 'organization', 'bcc', 'never'],
+          ].includes(key),
           `"${allowed}" is understood`,
         )
       }
