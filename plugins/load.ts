@@ -21,6 +21,7 @@ import {
   withoutEffect,
 } from './settings'
 import { readCaFile, readRedisCa } from './wiring'
+import { errorText } from './x509/trouble'
 
 export interface Loaded {
   readonly config: Config
@@ -47,7 +48,7 @@ export function load(plugin: HarakaPlugin, outbound: OutboundModule, onChange: (
     tellWorkers(own)
     return loaded
   } catch (err: unknown) {
-    const mistakes = sentence(err)
+    const mistakes = errorText(err)
     for (const mistake of mistakes.split('\n')) plugin.logcrit(plugin, mistake)
     throw new Error(`tls-policy was not loaded:\n${mistakes}`, { cause: err })
   }
@@ -74,7 +75,7 @@ export function reload(
     if (speaksForAll()) plugin.lognotice(plugin, `the settings were loaded anew${lost}`)
     return after
   } catch (err: unknown) {
-    const why = sentence(err).replaceAll('\n', '; ')
+    const why = errorText(err).replaceAll('\n', '; ')
     plugin.logerror(plugin, `the settings stay as they were: ${why}`)
     return before
   }
@@ -152,8 +153,4 @@ function ownFile({ config }: HarakaPlugin): OwnFile {
 
 function harakaFolder(): string {
   return process.env['HARAKA'] ?? process.cwd()
-}
-
-function sentence(err: unknown): string {
-  return err instanceof Error ? err.message : String(err)
 }

@@ -1,6 +1,7 @@
 /** The operator's tls-policy.ini as it stands on the disk, for the plugin and for the command. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { errorText } from './x509/trouble'
 
 export interface OwnFile {
   readonly isThere: boolean
@@ -21,7 +22,7 @@ export function readOwnFile(folder: string): OwnFile {
   } catch (err: unknown) {
     if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return NO_FILE
     throw new Error(
-      `tls-policy.ini cannot be read (${err instanceof Error ? err.message : String(err)}): ` +
+      `tls-policy.ini cannot be read (${errorText(err)}): ` +
         "see that Haraka's user may read it",
       { cause: err },
     )

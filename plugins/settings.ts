@@ -11,6 +11,7 @@ import { readLines } from './ini'
 import type { IniLine } from './ini'
 import { findLineMistakes } from './ini-mistakes'
 import { findMergedMistakes, type RedisSettings } from './store/redis/settings'
+import { errorText } from './x509/trouble'
 
 /**
  * @param ini tls-policy.ini, the operator's over the shipped one, as Haraka has it
@@ -112,7 +113,7 @@ function serverProblem(text: string): string | undefined {
     parseServer(text)
     return undefined
   } catch (err: unknown) {
-    return err instanceof Error ? err.message : String(err)
+    return errorText(err)
   }
 }
 

@@ -34,6 +34,7 @@ import { settingText } from './store/redis/settings'
 import type { Logger, Store } from './store'
 import { talliesIn } from './tlsrpt/tallies'
 import type { Tallies } from './tlsrpt/types'
+import { errorText } from './x509/trouble'
 
 export interface WiringOptions {
   /** Read anew for each decision; what is bound at start says so in tls-policy.ini. */
@@ -315,6 +316,6 @@ function readText(path: string, sentence: (why: string) => string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (cause: unknown) {
-    throw new Error(sentence(cause instanceof Error ? cause.message : String(cause)), { cause })
+    throw new Error(sentence(errorText(cause)), { cause })
   }
 }

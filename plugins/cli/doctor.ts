@@ -18,6 +18,7 @@ import { findOtherRoads } from './other-roads'
 import type { Settings, SettingsResult } from './settings'
 import { printable, utc, wrap } from './words'
 import type { Style } from './words'
+import { errorText } from '../x509/trouble'
 
 export interface Finding {
   readonly check:
@@ -63,9 +64,7 @@ export async function doctor(read: SettingsResult, tools: DoctorTools): Promise<
 async function examine(settings: Settings, tools: DoctorTools): Promise<readonly Finding[]> {
   const haraka = tools.findHaraka(settings.folder)
   const warnings: string[] = []
-  const wiring = await tools.wire(settings, collect(warnings)).catch((err: unknown) => {
-    return err instanceof Error ? err.message : String(err)
-  })
+  const wiring = await tools.wire(settings, collect(warnings)).catch(errorText)
   const still = [
     settingsFinding(settings),
     ...withoutEffect(settings.config).map((text) =>

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { findSeam } from '../haraka/seam'
 import type { Look } from './find-haraka'
+import { errorText } from '../x509/trouble'
 
 const [root = ''] = process.argv.slice(2)
 const harakaRequire = createRequire(join(root, 'package.json'))
@@ -12,7 +13,7 @@ function look(): Look {
     const { version } = findSeam((module): unknown => harakaRequire(`./${module}`))
     return { ok: true, version }
   } catch (err: unknown) {
-    return { ok: false, why: err instanceof Error ? err.message : String(err) }
+    return { ok: false, why: errorText(err) }
   }
 }
 

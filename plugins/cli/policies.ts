@@ -10,6 +10,7 @@ import { reportPolicy } from './report'
 import type { ReportedPolicy } from './report'
 import { fromNow, printable, utc, wrap } from './words'
 import type { ReasonCode } from '../reasons/codes'
+import { errorText } from '../x509/trouble'
 
 export interface PolicyEntry extends ReportedPolicy {
   readonly domain: string
@@ -112,7 +113,7 @@ function read(
 ): Promise<KnownPolicy | string | undefined> {
   return sts
     .show(domain)
-    .catch((err: unknown) => printable(err instanceof Error ? err.message : String(err)))
+    .catch((err: unknown) => printable(errorText(err)))
 }
 
 function report(

@@ -22,6 +22,7 @@ import type { Settings } from './settings'
 import { becomeHaraka, selfOf } from './this-machine'
 import { styleFor, wrap } from './words'
 import type { Style } from './words'
+import { errorText } from '../x509/trouble'
 
 export interface Io {
   readonly out: (text: string) => void
@@ -90,9 +91,7 @@ async function runCommand(
     return show({ json: report, text: (style) => doctorText(report, style) }, json, io)
   }
   if (!read.ok) return complain(io, EXIT.config, ...read.mistakes)
-  const wiring = await wireFor(read.settings, loggerTo(io)).catch((err: unknown) => {
-    return err instanceof Error ? err.message : String(err)
-  })
+  const wiring = await wireFor(read.settings, loggerTo(io)).catch(errorText)
   if (typeof wiring === 'string') return complain(io, EXIT.config, wiring)
   try {
     if (command.kind === 'reports show') {

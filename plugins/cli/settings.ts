@@ -25,6 +25,7 @@ import {
   storeFolderBeside,
 } from '../settings'
 import { readCaFile, readRedisCa } from '../wiring'
+import { errorText } from '../x509/trouble'
 
 export interface Settings {
   readonly folder: string
@@ -182,7 +183,7 @@ function sentenceOf(act: () => unknown): string | undefined {
     act()
     return undefined
   } catch (err: unknown) {
-    return err instanceof Error ? err.message : String(err)
+    return errorText(err)
   }
 }
 

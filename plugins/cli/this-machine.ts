@@ -7,6 +7,7 @@ import type { WiringOptions } from '../wiring'
 import { idsOf } from '../own-user'
 import type { OwnUser } from '../own-user'
 import type { Settings } from './settings'
+import { errorText } from '../x509/trouble'
 
 /** This server as Haraka itself knows it, without asking a STUN server for its address. */
 export function selfOf({ helo, outbound, publicIp }: Settings): WiringOptions['self'] {
@@ -38,7 +39,7 @@ function becomeUser(own: OwnUser): string | undefined {
     process.setuid?.(ids.uid)
     return undefined
   } catch (err: unknown) {
-    const why = err instanceof Error ? err.message : String(err)
+    const why = errorText(err)
     return `smtp.ini names a user or group that is none: ${why}`
   }
 }

@@ -57,11 +57,12 @@ const LONGEST = 300
 
 /** @param err whatever was caught or emitted */
 export function troubleText(err: unknown): string {
-  const text = wordsOf(err)
+  const text = errorText(err)
   return fromOpenssl(text) ?? plain(text)
 }
 
-function wordsOf(err: unknown): string {
+/** The words of anything that was thrown, as they are. */
+export function errorText(err: unknown): string {
   try {
     return err instanceof Error ? err.message : String(err)
   } catch {

@@ -19,7 +19,7 @@ import {
   storeContract,
   type TestLog,
   value,
-} from './contract'
+} from '../../support/store-contract'
 
 const HOUR = 3_600_000
 

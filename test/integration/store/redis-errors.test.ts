@@ -9,7 +9,7 @@ import { isAnswer, troubleKind, troubleOf } from '../../../plugins/store/redis/e
 import type { Store } from '../../../plugins/store/types'
 import type { TroubleKind } from '../../../plugins/store/troubles'
 import { startRedis, type TestRedis } from '../../support/redis'
-import { makeClock, makeLog, record, type TestLog, value } from './contract'
+import { makeClock, makeLog, record, type TestLog, value } from '../../support/store-contract'
 
 const HOUR = 3_600_000
 /** Milliseconds: Redis is looked at more often than an operator would want. */

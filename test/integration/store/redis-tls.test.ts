@@ -12,7 +12,7 @@ import { redisStore } from '../../../plugins/store/redis/store'
 import type { Store } from '../../../plugins/store/types'
 import { makeCertificate } from '../../support/certificates'
 import { freePort, killRedis, spawnRedis } from '../../support/redis'
-import { makeClock, makeLog, record, type TestLog, value } from './contract'
+import { makeClock, makeLog, record, type TestLog, value } from '../../support/store-contract'
 
 const SECRET = 'secret-0815'
 const ca = makeCertificate({ subject: 'private CA', ca: true })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { currentPolicy, toKnown } from '../../../plugins/mta-sts/policy-lifetime'
 import type { KnownPolicy } from '../../../plugins/mta-sts/types'
-import { NOW, record } from '../../integration/store/contract'
+import { NOW, record } from '../../support/store-contract'
 
 describe('MTA-STS policies out of the store (RFC 8461 §5.1)', () => {
   const text = (maxAge: number) =>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { memoryStore } from '../../../plugins/store/memory'
 import { MAX_RECORD } from '../../../plugins/store/record'
 import { octetsAlive } from '../../support/heap'
-import { makeClock, NOW, record, storeContract, value } from '../../integration/store/contract'
+import { makeClock, NOW, record, storeContract, value } from '../../support/store-contract'
 
 describe('store in memory', () => {
   storeContract(() => ({

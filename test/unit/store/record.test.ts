@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { decodeRecord, encodeRecord, isDomain, whyUnstorable } from '../../../plugins/store/record'
-import { record } from '../../integration/store/contract'
+import { record } from '../../support/store-contract'
 
 describe('how records are written', () => {
   const line = encodeRecord(record())

@@ -11,8 +11,8 @@ import {
   partOf,
   readFields,
   TEXT_OCTETS,
-} from '../../../plugins/store/tally'
-import type { Store, Stored, TallyAdd, TallyBatch } from '../../../plugins/store/types'
+} from '../../plugins/store/tally'
+import type { Store, Stored, TallyAdd, TallyBatch } from '../../plugins/store/types'
 
 export interface TallyContractTools {
   readonly store: () => Store

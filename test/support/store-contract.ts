@@ -1,7 +1,7 @@
 /** What every store must do, whichever it is; each backend's tests run it. */
 import assert from 'node:assert/strict'
-import { NO_DOMAIN } from '../../../plugins/store/record'
-import type { Due, Logger, PolicyRecord, Store, Stored } from '../../../plugins/store/types'
+import { NO_DOMAIN } from '../../plugins/store/record'
+import type { Due, Logger, PolicyRecord, Store, Stored } from '../../plugins/store/types'
 import { tallyContract } from './tally-contract'
 
 export const NOW = 1_800_000_000_000
