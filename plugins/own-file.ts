@@ -22,8 +22,7 @@ export function readOwnFile(folder: string): OwnFile {
   } catch (err: unknown) {
     if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return NO_FILE
     throw new Error(
-      `tls-policy.ini cannot be read (${errorText(err)}): ` +
-        "see that Haraka's user may read it",
+      `tls-policy.ini cannot be read (${errorText(err)}): ` + "see that Haraka's user may read it",
       { cause: err },
     )
   }

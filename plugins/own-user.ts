@@ -19,7 +19,7 @@ export function readOwnUser(main: Readonly<Record<string, unknown>> | undefined)
 
 /**
  * As numbers, which only the system's own programs know for every source of users.
- * @returns undefined where Haraka stays who it is
+ * @returns undefined where Haraka keeps its user
  * @throws Error where there is no such user or group: Haraka would not start either
  */
 export function idsOf({ user, group }: OwnUser): { uid: number; gid: number } | undefined {

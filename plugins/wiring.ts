@@ -234,7 +234,7 @@ function prepareFor(folder: string, owner: OwnUser): Prepared {
 function wireStore(config: Config, options: WiringOptions): Promise<Store> {
   const { store, redis } = config
   const folder = store.path ?? options.storeFolder
-  // What could not be made the store says itself, once, and goes on in memory.
+  // The store itself says once that there is no folder, and goes on in memory.
   if (store.backend !== 'memory') prepareFolder(folder)
   return createStore(
     {

@@ -1,9 +1,9 @@
 /**
  * A map with a bound on what it takes in memory: every cache of ours is one. Pure.
  *
- * Promises: never holds more octets than it may, counted as in octets.ts; what has not been used for longest goes first; what is
- * over is not given out, and is dropped at the next change, once a minute at most. Where large entries have a room of their own,
- * few of them cannot push out many small ones, whoever makes them large.
+ * Promises: never holds more octets than it may, counted as in octets.ts; the entry that has not been used for longest goes first; an
+ * expired one is not given out, and is dropped at the next change, once a minute at most. Where large entries have a room of their
+ * own, few of them cannot push out many small ones.
  */
 import { ofAscii, own } from './octets'
 
@@ -16,12 +16,12 @@ export interface BoundedMapOptions {
 }
 
 export interface BoundedMap<V> {
-  /** What has not expired; it counts as used. */
+  /** The value, unless it has expired; it counts as used. */
   get(key: string): V | undefined
   /** The same, and until when it is kept. */
   find(key: string): { readonly value: V; readonly expires: number } | undefined
   /**
-   * An entry that is larger than its whole room is not kept, and what was there before is gone.
+   * An entry that is larger than its whole room is not kept, and the one before it is gone.
    * @param key US-ASCII
    * @param octets what the value takes; key and entry are counted by the map
    * @param expires by the map's clock; left out: never
@@ -29,7 +29,7 @@ export interface BoundedMap<V> {
   set(key: string, value: V, octets: number, expires?: number): void
   delete(key: string): void
   clear(): void
-  /** What is kept, in no order that means anything; also what has expired and is yet to be dropped. */
+  /** In no order that means anything; expired entries that are yet to be dropped among them. */
   entries(): IterableIterator<[string, V]>
   readonly size: number
   readonly octets: number
@@ -37,7 +37,7 @@ export interface BoundedMap<V> {
 
 /** An entry without key and value: its object, its times, and its places in the table, which grows by doubling. */
 const ENTRY = 160
-/** Milliseconds between two looks for what has expired. */
+/** Milliseconds between two looks for expired entries. */
 const SWEEP = 60_000
 
 interface Entry<V> {
@@ -66,7 +66,7 @@ export function boundedMap<V>({ mostOctets, large, now }: BoundedMapOptions): Bo
     from.octets -= from.entries.get(key)?.octets ?? 0
     from.entries.delete(key)
   }
-  /** Least lately used first: what was used since it was last passed over is passed over once more, as is the newest. */
+  /** Least lately used first: an entry that was used since it was last passed over is passed over once more, as is the newest. */
   const makeRoom = (within: Room<V>, newest: string): void => {
     for (const [key, entry] of within.entries) {
       if (within.octets <= within.most) return

@@ -1,5 +1,5 @@
 /**
- * What things take of a process's memory, about, and rather too much than too little; tests of the caches hold the numbers against
+ * How much of a process's memory things take, about, and rather too much than too little; tests of the caches hold the numbers against
  * the heap. A bound on memory that counts payload alone is none: an object, a view of octets or a short text takes many times what
  * is in it. Pure.
  */

@@ -6,7 +6,7 @@ import { run } from './run'
 /** Milliseconds for connections to close; what hangs then is cut off. */
 const FAREWELL = 2000
 
-// 0 says that mail is safe: it must be said, and never be what is left when the process ends too early.
+// A process that dies early must not exit with 0, which says that mail is safe.
 process.exitCode = EXIT.software
 
 // A reader that goes away (`| head`) is no failure.

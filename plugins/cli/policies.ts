@@ -111,9 +111,7 @@ function read(
   sts: Pick<ManagedStsPolicies, 'show'>,
   domain: string,
 ): Promise<KnownPolicy | string | undefined> {
-  return sts
-    .show(domain)
-    .catch((err: unknown) => printable(errorText(err)))
+  return sts.show(domain).catch((err: unknown) => printable(errorText(err)))
 }
 
 function report(

@@ -37,7 +37,7 @@ export interface Settings {
   readonly redisIni: Readonly<Record<string, string | number | boolean>>
   /** PEM roots for Redis; undefined: Node's. */
   readonly redisCa: string | undefined
-  /** Who Haraka becomes. */
+  /** The user that Haraka becomes. */
   readonly owner: OwnUser
   readonly queueFolder: string
   readonly storeFolder: string

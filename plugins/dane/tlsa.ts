@@ -2,7 +2,7 @@
  * Which TLSA records of a set can be used for SMTP (RFC 7672 §3.1), and which of those count (RFC 7671 §9). Pure.
  *
  * Promises: one bad record harms only itself. Records that are set aside never authenticate, yet a set of nothing else still
- * commits the host to TLS (RFC 7672 §2.2); who calls must keep that apart from no records. Never throws.
+ * commits the host to TLS (RFC 7672 §2.2); callers must keep that apart from no records. Never throws.
  */
 import { createPublicKey, X509Certificate } from 'node:crypto'
 import type { TlsaData } from '../dnssec-stub/types'

@@ -1,7 +1,7 @@
 /**
  * Begins the lookups for a domain while its mail is being queued, so that the delivery finds them done. Nothing rests on it: what
  * is not begun here, or fails, is looked up by the delivery itself. Bounded, for a message and for all of them together, and not
- * begun at all while lookups stand in line: what somebody sends to very many domains at once must not stand there before those
+ * begun at all while lookups stand in line: lookups for mail to very many domains at once must not stand there before those
  * that deliveries wait for.
  */
 

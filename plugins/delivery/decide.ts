@@ -1,7 +1,7 @@
 /**
  * Facts in, plan out; pure. This is where "what is owed to this host" is decided, and nowhere else.
  * Strictness only rises: each host gets the strongest of the operator's floor, DANE and MTA-STS. A lookup that failed is a
- * host not used; only hosts of which nobody ever said anything are delivered to as plain Haraka would.
+ * host not used; only hosts without any policy are delivered to as plain Haraka would.
  */
 import type { DestinationRule } from '../destinations'
 import { referenceIdentifiers } from '../dane/discovery'

@@ -50,7 +50,7 @@ export function judge(
   if (byPkix && 'verdict' in byPkix) return byPkix
   const passed = [byDane, byPkix].filter((part) => part !== undefined)
   if (passed.length === 0) {
-    // An authentication that nobody demanded anything of is a mistake of ours, and no success.
+    // An authentication without a demand is a mistake of ours, and no success.
     return refused('pkix-untrusted', 'no way to authenticate was named')
   }
   return {

@@ -1,5 +1,5 @@
 /**
- * What mail must not be sent to because nobody else is there: this very server, and addresses that no remote mail server can
+ * Destinations to which mail must not be sent because no other server is there: this very server, and addresses that no remote mail server can
  * have. Pure. Two conclusions, kept apart:
  * - A loop (RFC 5321 §5.1) is this server's own name or an address that proves it. It takes the host away and every host no better.
  * - An address that leads nowhere (loopback, link-local, unique local, or private and this machine's own) is skipped, alone, as

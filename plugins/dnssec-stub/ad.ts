@@ -26,7 +26,7 @@ export interface AdOptions extends UpstreamOptions {
   readonly rotate?: boolean
   /** Milliseconds of a clock that never steps; default: node's. */
   readonly now?: () => number
-  /** Told of the line; default: nobody is. */
+  /** Told of the line. */
   readonly clock?: LineClock
 }
 

@@ -1,7 +1,7 @@
 /**
- * Keeps what a resolver said, in process, no longer than its TTL and together with its security (RFC 6698 §8.2), and
+ * Keeps a resolver's outcomes, in process, no longer than its TTL and together with its security (RFC 6698 §8.2), and
  * makes one lookup of many that ask the same at the same time. Failures are kept for seconds only: long enough to spare
- * a struggling resolver, too short for an attacker to gain from one. Bounded in what it takes of memory; what was not used
+ * a struggling resolver, too short for an attacker to gain from one. Bounded in octets of memory; the outcome that was not used
  * for longest goes first, and large answers cannot push out small ones.
  */
 import { boundedMap } from '../bounded/map'
@@ -108,7 +108,7 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
     return flight
   }
 
-  /** The last waiter who leaves ends the lookup; nobody's leaving ends another's. */
+  /** The last waiter who leaves ends the lookup; no waiter ends another's. */
   const leave = (key: string, flight: Flight): void => {
     flight.waiters--
     if (flight.waiters > 0 || flights.get(key) !== flight) return
@@ -117,7 +117,7 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
   }
 
   return {
-    // What is kept under a key that names type T came from a lookup of T.
+    // An outcome under a key that names type T came from a lookup of T.
     cachedOutcome<T extends RecordType>(name: string, type: T): Outcome<T> | undefined {
       const canonical = canonicalName(name)
       return canonical === undefined
@@ -136,7 +136,7 @@ export function cached(resolver: Resolver, options: CacheOptions): CachedResolve
       const outcome = fresh ? undefined : known(key)
       if (outcome !== undefined) return outcome as Outcome<T>
 
-      // What mail waits for joins nothing that has its turn behind it; the other way round it may.
+      // A lookup that mail waits for joins none in the background, which has its turn later; the other way round it may.
       const inFront = flights.get(key)
       const flightKey = background && inFront === undefined ? `background ${key}` : key
       const flight = flights.get(flightKey) ?? start(flightKey, key, name, type, background)

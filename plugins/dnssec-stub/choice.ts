@@ -1,6 +1,6 @@
 /**
  * Which backend is asked. Promises: under `auto` a backend is left only when it is blind itself or for a stronger one;
- * one that fails is not left for a weaker one, because whoever can make lookups fail must not be able to switch
+ * one that fails is not left for a weaker one, because an attacker who can make lookups fail must not be able to switch
  * validation off. Where nothing validates, that is a state of health, said loudly, and every outcome is insecure.
  */
 import type { Usable } from './getdns-process'
@@ -27,7 +27,7 @@ export interface Candidates {
   readonly trusting?: Backend
   /** Absent where not installed. */
   readonly validating?: ValidatingBackend
-  /** Believes nobody: what is left where nothing else is. */
+  /** Fallback: asks the servers, marks every answer insecure. */
   readonly blind: Backend
 }
 

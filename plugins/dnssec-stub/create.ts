@@ -124,7 +124,7 @@ export function createResolver(options: ResolverOptions): ManagedResolver {
     ...(onHealth === undefined ? {} : { onChange: onHealth }),
   })
 
-  /** What a blind resolver called insecure, a sound one may call secure; what was secure stays so. */
+  /** A sound resolver may call secure what a blind one called insecure; secure answers stay so. */
   function forgetInsecure(): void {
     era++
     cache.forgetInsecure()

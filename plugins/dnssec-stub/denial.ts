@@ -1,6 +1,6 @@
 /**
  * Does a proven denial say "no such name" where it only proves "no such records"? No signature covers the rcode, so
- * whoever sits on the path can swap the two, and "no such name" makes mail bounce. A validator that answers over a
+ * an attacker on the path can swap the two, and "no such name" makes mail bounce. A validator that answers over a
  * trusted path has looked at this itself; where getdns validates, it is looked at here (RFC 4035 §5.4, RFC 5155 §8).
  */
 import { createHash } from 'node:crypto'
@@ -10,7 +10,7 @@ import type { Message, ResourceRecord } from './wire'
 
 const TYPE_NSEC = 47
 const TYPE_NSEC3 = 50
-/** RFC 9276 §3.2: zones with more are not taken for secure by anybody. */
+/** RFC 9276 §3.2: zones with more are taken for insecure by every validator. */
 const MAX_ITERATIONS = 500
 /**
  * Rounds of SHA-1 for one reply, a few milliseconds: a zone's records share salt and iterations, and a name of ten labels

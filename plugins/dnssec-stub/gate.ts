@@ -7,7 +7,7 @@
  *   its place is held for as long as resolvers try;
  * - the last third of all places is for those who came last, one after the other: behind hundreds of names whose servers are
  *   dead, a fresh one waits for none of them. An answer gives the turn back at once;
- * - in the background (nobody's mail waits for it) so few, and only while nobody else stands in line.
+ * - in the background (no mail waits for it) so few, and only while no other lookup stands in line.
  * What waits is bounded as well: each takes memory here. Beyond so many, those of the zones that have most in line are turned away.
  * Promises: zones take turns; time in line is told to the clock that everybody's time limits go by (time-limit.ts).
  */
@@ -184,7 +184,7 @@ export function gate(limits: GateLimits, clock: LineClock, now: () => number): G
     const wait = Math.min(aside, turn > 0 ? turn : Infinity)
     if (wait === Infinity) return
     timer = setTimeout(letIn, Math.max(1, wait))
-    // Whoever stands in line may keep a process alive; the line does not.
+    // A caller in line may keep a process alive; the line does not.
     timer.unref()
   }
 

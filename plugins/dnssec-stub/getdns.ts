@@ -35,7 +35,7 @@ export interface GetdnsOptions {
   readonly deadlineMs: number
   readonly concurrency: number
   readonly now: () => number
-  /** Told of the line; default: nobody is. */
+  /** Told of the line. */
   readonly clock?: LineClock
   readonly start?: GetdnsProcessOptions['start']
 }

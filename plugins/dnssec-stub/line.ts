@@ -1,5 +1,5 @@
 /**
- * A line in which zones take turns, not questions: whoever asks about ten thousand names of one zone stands behind one name of
+ * A line in which zones take turns, not questions: a sender to ten thousand names of one zone stands behind one name of
  * another. Pure; in order within a zone.
  */
 

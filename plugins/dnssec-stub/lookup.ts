@@ -45,7 +45,7 @@ export interface LookupOptions {
   readonly limits: GateLimits
   /** Milliseconds of a clock that never steps; default: node's. */
   readonly now?: () => number
-  /** Told of the line; default: nobody is. */
+  /** Told of the line. */
   readonly clock?: LineClock
 }
 

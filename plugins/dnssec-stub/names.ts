@@ -1,6 +1,6 @@
 /**
  * Domain names as this resolver knows them: lower case, A-labels, no trailing dot, never completed from a search list.
- * The root is the empty string inside and `.` for whoever asks. Names that cannot go on the wire are refused here,
+ * The root is the empty string inside and `.` outside. Names that cannot go on the wire are refused here,
  * so that nothing further in needs to doubt a name; whether a host may bear such a name is not asked here.
  */
 import { domainToASCII } from 'node:url'

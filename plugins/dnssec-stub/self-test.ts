@@ -85,7 +85,7 @@ export function monitor(test: () => Promise<Health>, options: MonitorOptions): M
   let timer: unknown
   let stopped = false
 
-  /** Whoever is told must not be able to end the monitor, or the process, by throwing. */
+  /** A listener that throws must not end the monitor, or the process. */
   const tell = (health: Health, before: Health | undefined): void => {
     try {
       onChange?.(health, before)

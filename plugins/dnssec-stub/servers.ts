@@ -18,7 +18,7 @@ export interface Server {
   readonly port: number
 }
 
-/** `loopback`: only over this machine's loopback; `listed`: the servers that the operator named; `never`: nobody's. */
+/** `loopback`: only over this machine's loopback; `listed`: the servers that the operator named; `never`: no server. */
 export type TrustAd = 'loopback' | 'listed' | 'never'
 
 export interface TrustedServer extends Server {

@@ -1,6 +1,6 @@
 /**
- * One run at a time of something that may be asked for at any time. Promises: who asks for a run that begins after the asking
- * gets one, and shares it with all who asked before it began; two runs are never under way together.
+ * One run at a time of something that may be asked for at any time. Promises: each caller gets a run that begins after its call,
+ * and shares it with all who called before it began; two runs are never under way together.
  */
 export interface Turns<T> {
   /** Joins the run that is under way, or begins one. */

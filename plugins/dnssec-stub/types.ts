@@ -1,6 +1,6 @@
 /**
  * What a DNSSEC-aware lookup can say. Four outcomes, never fewer: an answer, a denial (the name has no such records, or
- * does not exist), each with its security, or a failure. A failure is never "no records": whoever asks must be able to
+ * does not exist), each with its security, or a failure. A failure is never "no records": the caller must be able to
  * tell an attacker's silence from a domain owner's (RFC 7672 §2.1.1). Pure.
  */
 
@@ -95,7 +95,7 @@ export interface ResolveOptions {
   readonly signal?: AbortSignal
   /** Asks the servers even where an answer is kept. */
   readonly fresh?: boolean
-  /** No mail waits for it: it has its turn behind what mail waits for. */
+  /** No mail waits for it: it has its turn behind lookups for which mail waits. */
   readonly background?: boolean
 }
 

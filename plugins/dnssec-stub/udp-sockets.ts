@@ -59,7 +59,7 @@ export function udpSockets({
       if (from.port !== server.port) return
       for (const { received } of [...listeners.values()]) received(octets)
     })
-    // Connected: the kernel drops what other addresses send, and tells when nobody listens.
+    // Connected: the kernel drops datagrams of other addresses, and tells when no program listens.
     const ready = new Promise<void>((resolve, reject) => {
       // Types say otherwise: where there is no way to the address, the error comes here.
       socket.connect(server.port, server.address, (error?: Error) =>
@@ -101,7 +101,7 @@ export function udpSockets({
       shared.ready
         .then(() => {
           if (shared.listeners.get(id) !== listener) return
-          // That nobody listens is said once, to the next who sends or receives; it is so for all.
+          // That no program listens is said once, to the next who sends or receives; it is so for all.
           shared.socket.send(query, (error) => {
             if (error !== null) fail(shared.listeners, error)
           })

@@ -40,7 +40,7 @@ export function roomForReplies(): Room {
 
 export interface Upstream {
   readonly server: TrustedServer
-  /** Asks once; where it may be that a server that nobody trusts takes no EDNS, once more without. */
+  /** Asks once; where an untrusted server may take no EDNS, once more without. */
   ask<T extends RecordType>(
     question: Question & { readonly type: T },
     signal: AbortSignal,

@@ -1,5 +1,5 @@
 /**
- * What path validation needs to know of a certificate and node:crypto does not tell (RFC 5280 §4).
+ * The parts of a certificate that path validation needs and node:crypto does not tell (RFC 5280 §4).
  *
  * Promises: all or nothing. A certificate that is not plain DER, has an extension twice, or one of the extensions read here
  * in a shape that RFC 5280 does not allow, has no profile. Extensions that are critical and not understood are named, not
@@ -81,7 +81,7 @@ const EXTENSION = {
 /** Read here, or certificate policies: no policy is ever required, so that processing them cannot fail (RFC 5280 §6.1). */
 const UNDERSTOOD: ReadonlySet<string> = new Set([...Object.values(EXTENSION), '551d20'])
 
-/** Certificates do not change, and whoever judges one asks several times. */
+/** Certificates do not change, and each is read several times in one judgement. */
 const profiles = new WeakMap<X509Certificate, { readonly profile: Profile | undefined }>()
 
 /** Reads a certificate; undefined where it breaks the rules above. */
@@ -255,7 +255,7 @@ const CONSTRUCTED: Readonly<Record<number, (content: Buffer) => boolean>> = {
 }
 const PRIMITIVE: ReadonlySet<number> = new Set([1, 2, 6, 7, 8])
 
-/** Forms that nobody here compares must be whole too: who cannot read a name cannot tell what follows it. */
+/** Malformed names of any form invalidate the extension, also of forms that are not compared. */
 function readGeneralName({ tag, content }: Element): GeneralName | undefined {
   const form = tag & 0x1f
   const isWhole = (tag & 0x20) === 0 ? PRIMITIVE.has(form) : CONSTRUCTED[form]?.(content) === true

@@ -1,6 +1,6 @@
 /**
  * The SubjectPublicKeyInfo of a certificate, found as leniently as OpenSSL finds it: a DANE-EE record of selector 1 speaks of the
- * key alone (RFC 7671 §5.1), and whoever completed a handshake with that key has proved to hold it, whatever else its
+ * key alone (RFC 7671 §5.1), and the peer that completed a handshake with that key has proved to hold it, whatever else its
  * certificate says of version, dates, names or extensions, and in whatever form of BER.
  *
  * Promises: the octets that OpenSSL digests, which writes the key anew in DER (RFC 6698 §2.1.2). Never throws, never reads past

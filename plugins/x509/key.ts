@@ -30,7 +30,7 @@ const ALGORITHM = {
 
 /** OpenSSL's own limit; Node and Postfix take no more either. */
 const LARGEST_MODULUS = 16_384
-/** OpenSSL allows no more with moduli beyond 3072 bits. Keys that anybody made in earnest have 2, 5 or 17. */
+/** OpenSSL allows no more with moduli beyond 3072 bits. Keys made in earnest have 2, 5 or 17. */
 const LARGEST_EXPONENT = 64
 /** Of a DSA key (FIPS 186-4 §4.2). */
 const LARGEST_DSA_MODULUS = 3072

@@ -2,7 +2,7 @@
  * The certificates that a peer sent in the handshake, as it sent them.
  *
  * Promises: all of them, up to 32, leaf first, unrelated, duplicate and disordered ones included; not the chain that OpenSSL or
- * Node builds from them. None, for a resumed session that carries none, or a socket already closed: who verifies must then refuse.
+ * Node builds from them. None, for a resumed session that carries none, or a socket already closed: the verifier must then refuse.
  */
 import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'

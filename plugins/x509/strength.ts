@@ -8,7 +8,7 @@ import { readElement, readElements, readSequence, TAG } from './der'
 
 const LEAST_MODULUS_BITS = 2048
 const LEAST_CURVE_BITS = 224
-/** Below this, anybody with patience has the private key. */
+/** Below this, a patient attacker has the private key. */
 const LEAST_BELIEVABLE_MODULUS_BITS = 1024
 
 /** Keys that are no RSA keys: id-ecPublicKey, Ed25519, Ed448. */

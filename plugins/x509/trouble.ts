@@ -45,7 +45,7 @@ const CERTIFICATE_REQUIRED = 116
 export const SHOW_A_CERTIFICATE =
   'it demands a client certificate: name its address in mutual_auth_hosts of tls.ini'
 
-/** OpenSSL's reasons that say little to who does not know its sources. */
+/** OpenSSL's reasons that say little without its sources. */
 const REASONS: ReadonlyMap<string, string> = new Map([
   ['wrong version number', 'the answer is no TLS (wrong version number)'],
   ['packet length too long', 'the answer is no TLS (packet length too long)'],

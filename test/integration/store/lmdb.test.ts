@@ -8,7 +8,15 @@ import { createStore } from '../../../plugins/store'
 import { lmdbStore } from '../../../plugins/store/lmdb/store'
 import { octetsUsed } from '../../../plugins/store/lmdb/meta'
 import { makeRoom } from '../../../plugins/store/lmdb/disk-space'
-import { domains, makeClock, makeLog, NOW, record, storeContract, value } from '../../support/store-contract'
+import {
+  domains,
+  makeClock,
+  makeLog,
+  NOW,
+  record,
+  storeContract,
+  value,
+} from '../../support/store-contract'
 
 const HOUR = 3_600_000
 
