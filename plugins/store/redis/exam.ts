@@ -3,7 +3,6 @@
  * that takes no writes, shows before a policy is lost to it.
  */
 import { failed } from '../outcome'
-import { NO_DOMAIN } from '../record'
 import type { Commands } from './connection'
 import { type RedisTroubleKind, troubleOf } from './errors'
 import { ACQUIRE, RELEASE, SET_AND_TELL, TAKE_DUE } from './scripts'
@@ -24,8 +23,8 @@ interface ExamTools {
 
 /** Milliseconds. */
 const LIFETIME = 10_000
-/** Planned, and the owner of the lease. */
-const TRIAL = 'trial'
+/** No mail goes to a domain of this name (RFC 2606). */
+const TRIAL_DOMAIN = 'doctor.invalid'
 
 interface Trial {
   /** What is lost without it. */
@@ -35,9 +34,9 @@ interface Trial {
 
 /** @returns one trouble for each kind, with all that is lost by it; none where Redis does all that it should */
 export async function examine({ ask, prefix, channel }: ExamTools): Promise<Examined> {
-  const key = `${prefix}:{${NO_DOMAIN}}:trial`
-  const agenda = `${prefix}:{${NO_DOMAIN}}:trial-agenda`
-  const lease = `${prefix}:{${NO_DOMAIN}}:trial-lease`
+  const key = `${prefix}:{${TRIAL_DOMAIN}}:trial`
+  const agenda = `${prefix}:{${TRIAL_DOMAIN}}:agenda`
+  const lease = `${prefix}:{${TRIAL_DOMAIN}}:lease`
   const lifetime = String(LIFETIME)
   const expiration = { type: 'PX', value: LIFETIME } as const
   const trials: readonly Trial[] = [
@@ -59,14 +58,14 @@ export async function examine({ ask, prefix, channel }: ExamTools): Promise<Exam
       lost: 'planning refreshes (zadd, zrem, pexpire)',
       call: (redis) =>
         Promise.all([
-          redis.zAdd(agenda, { score: 0, value: TRIAL }),
-          redis.zRem(agenda, TRIAL),
+          redis.zAdd(agenda, { score: 0, value: TRIAL_DOMAIN }),
+          redis.zRem(agenda, TRIAL_DOMAIN),
           redis.pExpire(agenda, LIFETIME),
         ]),
     },
     {
       lost: 'listing policies (zscan, zscore)',
-      call: (redis) => Promise.all([redis.zScan(agenda, '0'), redis.zScore(agenda, TRIAL)]),
+      call: (redis) => Promise.all([redis.zScan(agenda, '0'), redis.zScore(agenda, TRIAL_DOMAIN)]),
     },
     {
       lost: 'dividing refreshes (eval, zrangebyscore, zadd)',
@@ -75,8 +74,8 @@ export async function examine({ ask, prefix, channel }: ExamTools): Promise<Exam
     {
       lost: 'fetching once for all machines (eval, get, set, del)',
       call: async (redis) => {
-        await redis.eval(ACQUIRE, { keys: [lease], arguments: [TRIAL, lifetime] })
-        await redis.eval(RELEASE, { keys: [lease], arguments: [TRIAL] })
+        await redis.eval(ACQUIRE, { keys: [lease], arguments: [TRIAL_DOMAIN, lifetime] })
+        await redis.eval(RELEASE, { keys: [lease], arguments: [TRIAL_DOMAIN] })
       },
     },
   ]

@@ -70,7 +70,7 @@ const NAMES = Array.from({ length: 24 }, (_, n) => `mx-${n}.example`)
 
 /** What a node has; nothing, as long as it does not answer for its keys. */
 async function policiesAt(node: TestNode | undefined): Promise<readonly string[]> {
-  const keys = (await node?.command('KEYS', 'tlspolicy:{.}:policy')) as string[]
+  const keys = (await node?.command('KEYS', 'tlspolicy:{*}:policy')) as string[]
   const texts: string[] = []
   for (const key of keys) {
     texts.push(await Promise.resolve(node?.command('GET', key)).then(String, () => ''))
@@ -113,7 +113,7 @@ describe('store in a Redis Cluster', () => {
       const parts: string[][] = []
       for (const node of masters()) {
         const all = (await node.command('KEYS', 'tlspolicy:{*')) as string[]
-        const keys = all.filter((key) => !key.includes('{.}'))
+        const keys = all.filter((key) => !key.includes('{doctor.invalid}'))
         parts.push([...new Set(keys.map((key) => /\{(.*)\}/.exec(key)?.[1] ?? ''))])
         assert.equal(keys.length, 3 * (parts.at(-1)?.length ?? 0))
         assert.ok(keys.length > 0)
