@@ -6,6 +6,7 @@ import {
   harakaVersions,
   Lab,
   type MailClient,
+  type Redis,
 } from '../support/lab'
 import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { startTlsHaraka, TAGGED } from '../support/lab/tagged'
@@ -18,10 +19,12 @@ const clients = (settings: object) => ({ 'lab.json': JSON.stringify(settings) })
 describe('end to end: REQUIRETLS from clients', function () {
   this.timeout(180_000)
   let lab: Lab
+  let redis: Redis
   const started: Haraka[] = []
 
   before(async () => {
     lab = await Lab.start()
+    redis = await lab.redis()
   })
   after(() => lab.stop())
   afterEach(() => Promise.all(started.splice(0).map((haraka) => haraka.stop())))
@@ -83,7 +86,6 @@ describe('end to end: REQUIRETLS from clients', function () {
     })
 
     it(`RQ-01 Haraka ${version}: karma makes a success of the refusal, and the message is refused before it is queued`, async () => {
-      const redis = await lab.redis()
       const haraka = await start({
         version,
         plugins: ['redis', 'karma'],
