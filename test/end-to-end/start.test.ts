@@ -17,7 +17,7 @@ describe('the relay of npm start', function () {
     relay = new Daemon({
       name: 'npm start',
       program: process.execPath,
-      args: ['--import', 'tsx', resolve('scripts/start.ts'), join(lab.folder, 'relay')],
+      args: ['--import', 'tsx', resolve('test/run/start.ts'), join(lab.folder, 'relay')],
     })
     await relay.waitForLine('the relay to be ready', /Settings: /)
   })

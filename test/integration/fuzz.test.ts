@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { seeded } from '../../scripts/fuzz/random'
-import { targets, type TargetName } from '../../scripts/fuzz/targets'
+import { seeded } from '../fuzz/random'
+import { targets, type TargetName } from '../fuzz/targets'
 
 /** How many inputs, and what must become of some, or the others show little. */
 const SAMPLES: Readonly<Record<TargetName, readonly [runs: number, ...outcomes: RegExp[]]>> = {

@@ -11,7 +11,7 @@ bounce at the end of the queue's patience. Codes without a status never hold mai
 Mail that comes back tells its author first, in plain words, what happened and what to do; then follow the code, the status, and
 what was expected and presented.
 
-This page is written from the code (\`npx tsx scripts/reasons.ts\`).
+This page is written from the code (\`npx tsx test/run/reasons.ts\`).
 `
 
 export function reasonsPage(): string {

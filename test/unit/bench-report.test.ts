@@ -1,6 +1,6 @@
 /** `npm run bench` is run by people; that its medians and its JSON are right is shown here. */
 import assert from 'node:assert/strict'
-import { asTable, median, quantile, Rounds } from '../../scripts/bench/report'
+import { asTable, median, quantile, Rounds } from '../bench/report'
 
 describe('what a benchmark says', () => {
   it('is the median of its rounds, in the order in which cases and metrics came', () => {

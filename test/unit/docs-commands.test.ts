@@ -8,7 +8,7 @@ import { endWithoutHost } from '../../plugins/delivery/host-end'
 import { hostEnd } from '../support/host-end'
 import { logLine } from '../../plugins/telemetry/log-line'
 import { REASONS } from '../../plugins/reasons/catalogue'
-import { searchPath } from '../../scripts/debian-packages'
+import { searchPath } from '../run/debian-packages'
 import { blocks, docsFolder, pages, readPage } from '../support/docs-pages'
 
 /** Pages that this file answers for. */

@@ -5,7 +5,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { searchPath } from '../../../scripts/debian-packages'
+import { searchPath } from '../../run/debian-packages'
 import { Journal, PATIENCE, type WaitOptions } from './journal'
 
 export interface Exit {

@@ -7,7 +7,7 @@
  * programs that it needs: a skipped end-to-end test would look like a passed one.
  */
 import { spawnSync } from 'node:child_process'
-import { missingPackages, searchPath } from '../../../scripts/debian-packages'
+import { missingPackages, searchPath } from '../../run/debian-packages'
 
 /** Set inside the namespace: a folder in memory, for everything that the lab writes. */
 const marker = 'TLS_POLICY_LAB'
@@ -71,7 +71,7 @@ export function enterNamespace(): void {
   const missing = missingPackages()
   if (missing.length > 0) {
     throw new Error(
-      `The end-to-end tests need: ${missing.join(' ')}. Run: npx tsx scripts/debian-packages.ts`,
+      `The end-to-end tests need: ${missing.join(' ')}. Run: npx tsx test/run/debian-packages.ts`,
     )
   }
 
