@@ -24,5 +24,5 @@ export function obstacleOf(facts: ObstacleFacts): string | undefined {
   const road = otherRoads(hooks['queue_outbound'] ?? []).find(
     ({ plugin }) => !vouched || isTaker(plugin),
   )
-  return road && `${road.text}. ${road.cure}`
+  return road && `the plugin ${road.plugin} may have the message, and knows nothing of what it asks`
 }
