@@ -45,7 +45,7 @@ const ROOMS = {
   ],
   dane: ['reasons', 'dnssec-stub', 'x509'],
   'mta-sts': ['reasons', 'dnssec-stub', 'x509', 'https', 'store', 'bounded'],
-  tlsrpt: ['reasons', 'delivery', 'mta-sts', 'dnssec-stub', 'store', 'bounded'],
+  tlsrpt: ['reasons', 'delivery', 'mta-sts', 'dnssec-stub', 'x509', 'https', 'store', 'bounded'],
   https: ['dnssec-stub', 'x509'],
   'dnssec-stub': ['bounded'],
   x509: [],
@@ -78,7 +78,7 @@ const PURE = [
   'store/{record,tally,timed}.ts',
   'store/lmdb/tally-keys.ts',
   'store/redis/settings.ts',
-  'tlsrpt/{attribute,lines,names,read,record,report,result,settings,types}.ts',
+  'tlsrpt/{attribute,key,lines,names,read,record,report,result,schedule,settings,types}.ts',
   'x509/{names,chain,roots,der,key,key-info,trouble}.ts',
 ]
 const IO = [

@@ -3,12 +3,15 @@
  * It loads whole or not at all: a mistake in the settings or an unknown Haraka is an exception out of register(), with
  * which Haraka ends; a relay that is up enforces.
  */
-import { denysoft } from 'haraka-constants'
+import { join } from 'node:path'
+import { denysoft, ok } from 'haraka-constants'
 import { createAhead } from './delivery/ahead'
 import { treatmentOf } from './delivery/planner'
 import type { Planner } from './delivery/planner'
 import { createControl } from './haraka/control'
+import { dkimFiles } from './haraka/dkim-files'
 import { findHost, type Host } from './haraka/host'
+import { createInjector, hasWaitedEnough, reportTo } from './haraka/inject'
 import { createInbound } from './haraka/inbound'
 import type { Inbound, InboundConnection, Next } from './haraka/inbound'
 import { neverTaken } from './haraka/never-taken'
@@ -16,7 +19,7 @@ import { queueHandlers } from './haraka/notification'
 import { obstacleOf } from './haraka/obstacle'
 import { tellRoads } from './haraka/tell-roads'
 import { createContextSource } from './haraka/tls-context'
-import type { HarakaDomain, HarakaPlugin } from './haraka/types'
+import type { HarakaDomain, HarakaPlugin, HMailItem } from './haraka/types'
 import { logLine } from './telemetry/log-line'
 import { createMetricsService } from './telemetry/metrics-http'
 import type { HttpApp, MetricsService } from './telemetry/metrics-http'
@@ -24,6 +27,8 @@ import { tapPlanner } from './telemetry/metrics-taps'
 import { load, readRedisIni, reload } from './load'
 import { readOwnUser } from './own-user'
 import { createReporting } from './reporting'
+import { wireReports } from './reports'
+import type { Reports } from './reports'
 import { storeFolderBeside } from './settings'
 import { hopRuleFor } from './requiretls-hops'
 import { loggerOf, tellHealth, tellRequireTls, tellStart } from './tell-start'
@@ -37,6 +42,8 @@ interface Running {
   /** Begins the lookups for a message's domains, so that their deliveries may find them done. */
   readonly lookAhead: (domains: Iterable<string>) => void
   readonly host: Host
+  /** A report of ours came back from this address. */
+  readonly cameBack: (address: string) => void
   /** Starts once; whatever is asked before waits for it. Rejects with why there is no start. */
   readonly start: () => Promise<void>
   readonly settingsChanged: () => void
@@ -78,6 +85,7 @@ export function register(this: HarakaPlugin): void {
   prepareStore(config(), { storeFolder, owner, log })
   /** The wiring, once it is there. */
   let wired: Wiring | undefined
+  let reports: Reports | undefined
   const start = () => {
     wiring ??= wire({
       config,
@@ -94,7 +102,21 @@ export function register(this: HarakaPlugin): void {
         tellHealth(log, health)
       },
       metrics,
-    }).then((done) => (wired = done))
+      reports: () => reports?.state(),
+    }).then((done) => {
+      reports = wireReports({
+        ...done,
+        resolver: done.resolver.resolver,
+        config,
+        log,
+        ca: () => loaded.contextSettings.ca,
+        key: dkimFiles(this),
+        send: createInjector(host.sending(), this),
+        folder: join(storeFolder, 'tlsrpt-dry-run'),
+        metrics,
+      })
+      return (wired = done)
+    })
     return wiring
   }
   const planner: Planner = {
@@ -153,12 +175,15 @@ export function register(this: HarakaPlugin): void {
       },
       () => wired?.resolver.isInLine() === true,
     ),
+    cameBack: (address) => reports?.cameBack(address),
     host,
     start: async () => {
       const { sts, store } = await start()
       tellStart(log, config(), store, config().store.path ?? storeFolder)
       tellRequireTls(log, config(), obstacle())
-      if (!retired) sts.startRefreshing()
+      if (retired) return
+      sts.startRefreshing()
+      reports?.start()
     },
     settingsChanged: () => {
       wiring?.then((started) => {
@@ -167,6 +192,7 @@ export function register(this: HarakaPlugin): void {
     },
     retire: () => {
       retired = true
+      reports?.stop()
       reporting.retire().catch(hasSaidSo)
       wiring?.then(({ sts }) => {
         sts.stopRefreshing()
@@ -184,6 +210,9 @@ export function register(this: HarakaPlugin): void {
   this.register_hook('init_child', 'start_tls_policy')
   // Before all others: Haraka installs its 404 handler once an init_http hook is slow, and routes added later are not reached.
   this.register_hook('init_http', 'serve_metrics', FIRST)
+  // Before other plugins do something about mail of which nobody shall hear.
+  this.register_hook('bounce', 'swallow_bounce', FIRST)
+  this.register_hook('deferred', 'drop_after_a_day', FIRST)
   // After all others: for mail that another plugin takes or refuses nothing is looked up.
   this.register_hook('queue_outbound', 'look_ahead', LAST)
 }
@@ -263,6 +292,32 @@ export function guard_queue_outbound(
 ): void {
   if (running) running.inbound.queueOutbound(next, connection)
   else next(denysoft)
+}
+
+/** The return of a report is of interest to this plugin alone (RFC 8460 section 3): no bounce is sent. */
+export function swallow_bounce(
+  this: HarakaPlugin,
+  next: (code?: number) => void,
+  hmail: HMailItem,
+): void {
+  const address = reportTo(hmail)
+  if (address === undefined) {
+    next()
+    return
+  }
+  running?.cameBack(address)
+  next(ok)
+}
+
+/** A report is of no use after a day (RFC 8460 section 5.5). */
+export function drop_after_a_day(
+  this: HarakaPlugin,
+  next: (code?: number) => void,
+  hmail: HMailItem,
+  params: { readonly delay?: unknown } | undefined,
+): void {
+  if (hasWaitedEnough(hmail, params?.delay, Date.now())) next(ok)
+  else next()
 }
 
 export function look_ahead(

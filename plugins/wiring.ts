@@ -20,7 +20,7 @@ import { isInUse } from './mta-sts/in-use'
 import { createStsPolicies } from './mta-sts/policies'
 import type { ManagedStsPolicies, StsPoliciesOptions } from './mta-sts/policies'
 import { NO_METRICS } from './telemetry/metrics'
-import type { Metrics } from './telemetry/metrics'
+import type { MeasuredSources, Metrics } from './telemetry/metrics'
 import { createCensus } from './telemetry/metrics-census'
 import type { CommonCount } from './telemetry/metrics-census'
 import { createStsTap } from './telemetry/metrics-taps'
@@ -60,6 +60,8 @@ export interface WiringOptions {
   readonly missed?: StsPoliciesOptions['missed']
   /** Default: nothing is counted. */
   readonly metrics?: Metrics
+  /** How far the sending of reports is; left out: none are sent. */
+  readonly reports?: MeasuredSources['reports']
 }
 
 export interface Wiring {
@@ -159,6 +161,7 @@ export async function wire(options: WiringOptions): Promise<Wiring> {
     }),
     endedExceptions: () => endedDestinations(config(), new Date()).length,
     resolverState: () => resolver.health().state,
+    ...(options.reports === undefined ? {} : { reports: options.reports }),
     storeTroubles: () => store.troubles().map(({ kind }) => kind),
     policies: createCensus({
       each: () => sts.each(),

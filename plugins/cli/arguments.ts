@@ -21,6 +21,9 @@ export type Command =
   | { readonly kind: 'show' | 'refresh' | 'purge'; readonly domain: string }
   | { readonly kind: 'reports today'; readonly domain?: string }
   | { readonly kind: 'reports show'; readonly domain: string; readonly day?: string }
+  | { readonly kind: 'reports pending' }
+  | { readonly kind: 'reports send'; readonly domain: string; readonly day?: string }
+  | { readonly kind: 'reports drop'; readonly domain: string; readonly day?: string }
   | { readonly kind: 'doctor' }
 
 export type Arguments =
@@ -50,6 +53,11 @@ export const USAGE = `Usage: haraka-tls-policy [-c HARAKA_DIR] COMMAND
   reports today [DOMAIN]       what was counted today for TLSRPT reports
   reports show DOMAIN [--day YYYY-MM-DD]
                                the report as it would go, today's by default
+  reports pending              those of days that are over, which have not gone
+  reports send DOMAIN [--day YYYY-MM-DD]
+                               have it sent at once, yesterday's by default
+  reports drop DOMAIN [--day YYYY-MM-DD]
+                               forget it, for all workers
   doctor                       look for mistakes in the set-up; exit code 1 on
                                a problem
 
@@ -96,8 +104,8 @@ function read(argv: readonly string[]): Arguments {
   if (command.kind !== 'check' && onlyForCheck !== undefined) {
     return wrong(`--${onlyForCheck} belongs to check`)
   }
-  if (command.kind !== 'reports show' && values.day !== undefined) {
-    return wrong('--day belongs to reports show')
+  if (values.day !== undefined && !/^reports (show|send|drop)$/.test(command.kind)) {
+    return wrong('--day belongs to reports show, send and drop')
   }
   return { kind: 'command', command, json: values.json ?? false, folder: values.config }
 }
@@ -171,14 +179,19 @@ function readReports(
   [word, domain, ...rest]: readonly string[],
   day: string | undefined,
 ): Command | string {
-  if (word !== 'today' && word !== 'show') return 'reports takes today or show'
+  if (word === 'pending') {
+    return domain === undefined ? { kind: 'reports pending' } : 'reports pending takes nothing more'
+  }
+  if (word !== 'today' && word !== 'show' && word !== 'send' && word !== 'drop') {
+    return 'reports takes today, show, pending, send or drop'
+  }
   if (rest.length > 0) return `reports ${word} takes one domain`
   if (domain !== undefined && !mayBeDomain(domain)) return noDomain(domain)
   if (word === 'today')
     return { kind: 'reports today', ...(domain === undefined ? {} : { domain }) }
-  if (domain === undefined) return 'reports show takes one domain'
+  if (domain === undefined) return `reports ${word} takes one domain`
   if (day !== undefined && readDay(day) === undefined) return '--day takes a day as 2026-11-27'
-  return { kind: 'reports show', domain, ...(day === undefined ? {} : { day }) }
+  return { kind: `reports ${word}`, domain, ...(day === undefined ? {} : { day }) }
 }
 
 /** A name, or an address as mail addresses have it. */

@@ -13,6 +13,7 @@ import { isSilent, resolverWords } from '../resolver-words'
 import { withoutEffect } from '../settings'
 import type { Logger } from '../store'
 import type { Wiring } from '../wiring'
+import { reportFindings } from './doctor-reports'
 import type { HarakaFound } from './find-haraka'
 import { findOtherRoads } from './other-roads'
 import type { Settings, SettingsResult } from './settings'
@@ -31,6 +32,7 @@ export interface Finding {
     | 'resolver'
     | 'store'
     | 'clock'
+    | 'reports'
   /** `note`: worth knowing, and nothing that must be mended. */
   readonly level: 'ok' | 'note' | 'problem'
   readonly text: string
@@ -84,6 +86,7 @@ async function examine(settings: Settings, tools: DoctorTools): Promise<readonly
       ...still,
       await resolverFinding(settings.config, wiring),
       ...(await storeFindings(settings, wiring, warnings)),
+      ...(await reportFindings(settings, wiring.resolver.resolver)),
       clockFinding(await latestTime(settings, wiring), tools.now()),
     ]
   } finally {

@@ -16,6 +16,7 @@ import { doctor, doctorText } from './doctor'
 import { findHaraka } from './find-haraka'
 import { policies, policiesText } from './policies'
 import { EXIT } from './report'
+import { queueText, reportsDrop, reportsPending, reportsSend } from './report-queue'
 import { reportsShow, reportsToday, reportsTodayText } from './reports'
 import { isHarakaFolder, readSettings } from './settings'
 import type { Settings } from './settings'
@@ -122,6 +123,15 @@ async function reportOf(
     const { tlsrpt } = settings.config
     const today = await reportsToday(wiring.tallies, tlsrpt, now().getTime(), command.domain)
     return { json: today, text: () => reportsTodayText(today) }
+  }
+  if (command.kind === 'reports pending') {
+    const report = await reportsPending({ ...wiring, now: now().getTime() })
+    return { json: report, text: () => queueText(report) }
+  }
+  if (command.kind === 'reports send' || command.kind === 'reports drop') {
+    const act = command.kind === 'reports send' ? reportsSend : reportsDrop
+    const report = await act({ ...wiring, now: now().getTime() }, command.domain, command.day)
+    return { json: report, text: () => queueText(report) }
   }
   const { mtaSts } = settings.config
   const report = await policies(command, wiring.sts, mtaSts.refreshIntervalSeconds)

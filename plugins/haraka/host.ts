@@ -3,6 +3,7 @@
  * (`house/host` in eslint.config.mjs). Each is asked for once: Haraka's way to them costs more than a decision.
  */
 import { findSeam, type Seam } from './seam'
+import type { OutboundModule as SendingModule } from './inject'
 import type { Hook } from './roads'
 import type { HarakaPlugin, OutboundTls, TlsSocketModule } from './types'
 
@@ -16,6 +17,8 @@ export interface Host {
   mayBeRouted(): boolean
   /** The folder of the outbound queue. */
   queueFolder(): string
+  /** What puts messages into the outbound queue. */
+  sending(): SendingModule
   /** This server as Haraka itself knows it (its is_local_host). */
   self(): Self
   /** Whether Haraka has its HTTP listener on (http.ini). */
@@ -71,6 +74,7 @@ export function findHost(plugin: HarakaPlugin): Host {
       }
       return queue_dir
     },
+    sending: () => plugin.haraka_require('outbound') as SendingModule,
     self() {
       const { net_utils } = plugin.haraka_require('outbound') as { readonly net_utils: NetUtils }
       return {

@@ -169,6 +169,24 @@ export function prometheusMetrics(client: PromClient, worker: number): Prometheu
       for (const one of STATES) this.set({ state: one }, one === state ? 1 : 0)
     },
   })
+  new client.Gauge({
+    name: `${PREFIX}report_parts_pending`,
+    help: 'Parts of a day, of 256, whose TLSRPT reports are due and not all sent, as far as the worker knows.',
+    aggregator: 'min',
+    registers,
+    collect() {
+      this.set(sources?.reports?.()?.partsPending ?? 0)
+    },
+  })
+  new client.Gauge({
+    name: `${PREFIX}report_oldest_pending_seconds`,
+    help: 'For how long the oldest of them has been due.',
+    aggregator: 'min',
+    registers,
+    collect() {
+      this.set(sources?.reports?.()?.oldestPendingSeconds ?? 0)
+    },
+  })
   const storeErrors = new client.Counter({
     name: `${PREFIX}store_errors_total`,
     help: 'Calls to the store that failed, by what was wrong.',

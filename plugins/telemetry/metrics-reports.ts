@@ -14,7 +14,10 @@ export function reportCounters(
   client: typeof promClient,
   registers: Registry[],
   prefix: string,
-): Pick<Metrics, 'reportSession' | 'reportFailure' | 'reportLost'> {
+): Pick<
+  Metrics,
+  'reportSession' | 'reportFailure' | 'reportLost' | 'reportDone' | 'reportGivenUp' | 'reportRecord'
+> {
   const sessions = new client.Counter({
     name: `${prefix}report_sessions_total`,
     help: 'Sessions counted for TLSRPT reports, under each policy, by result.',
@@ -33,6 +36,29 @@ export function reportCounters(
     labelNames: ['why'],
     registers,
   })
+  const done = new client.Counter({
+    name: `${prefix}reports_total`,
+    help: 'TLSRPT reports to a destination, by way and result of the try.',
+    labelNames: ['by', 'result'],
+    registers,
+  })
+  const givenUp = new client.Counter({
+    name: `${prefix}reports_given_up_total`,
+    help: 'TLSRPT reports that no destination will get, by why.',
+    labelNames: ['why'],
+    registers,
+  })
+  const records = new client.Counter({
+    name: `${prefix}report_domains_total`,
+    help: 'Lookups of whether a domain wants a TLSRPT report, by what was found.',
+    labelNames: ['record'],
+    registers,
+  })
+  for (const by of ['mail', 'https']) {
+    for (const result of ['sent', 'failed', 'refused']) done.inc({ by, result }, 0)
+  }
+  for (const why of ['time', 'bound', 'refused']) givenUp.inc({ why }, 0)
+  for (const record of ['record', 'none', 'failed']) records.inc({ record }, 0)
   for (const policy of Object.values(POLICIES)) {
     for (const result of ['success', 'failure']) sessions.inc({ policy, result }, 0)
   }
@@ -48,6 +74,15 @@ export function reportCounters(
     },
     reportLost(why, count) {
       lost.inc({ why }, count)
+    },
+    reportDone(by, result) {
+      done.inc({ by, result })
+    },
+    reportGivenUp(why) {
+      givenUp.inc({ why })
+    },
+    reportRecord(record) {
+      records.inc({ record })
     },
   }
 }

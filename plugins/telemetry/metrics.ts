@@ -27,6 +27,9 @@ export type ReportPolicy = PolicyType
 /** `bound`: more kinds of failures than there is room for. `store`: it took none for days. */
 export type ReportLoss = 'bound' | 'store'
 
+export type ReportGivenUp = 'time' | 'bound' | 'refused'
+export type ReportRecordFound = 'record' | 'none' | 'failed'
+
 export type ResolverState = 'validating' | 'blind' | 'unreachable'
 
 /** The policies that hold now, counted. */
@@ -69,6 +72,12 @@ export interface Metrics {
   reportFailure(type: ResultType): void
   /** Counts that are in no report. */
   reportLost(why: ReportLoss, count: number): void
+  /** A destination was tried; `refused`: trying it again would give the same. */
+  reportDone(by: 'mail' | 'https', result: 'sent' | 'failed' | 'refused'): void
+  /** `time`: it could not be sent within a day. `bound`: tlsrpt.most_reports. `refused`: no destination takes it. */
+  reportGivenUp(why: ReportGivenUp): void
+  /** Whether a domain wants a report, by its TXT record. */
+  reportRecord(found: ReportRecordFound): void
   /** What is measured when somebody asks, instead of being counted. */
   measure(sources: MeasuredSources): void
 }
@@ -80,6 +89,9 @@ export interface MeasuredSources {
   readonly resolverState: () => ResolverState
   /** What is wrong with the store now. */
   readonly storeTroubles: () => readonly TroubleKind[]
+  /** Parts of a day whose reports are due and not sent, as far as this worker knows; left out: none. */
+  readonly reports?: () =>
+    { readonly partsPending: number; readonly oldestPendingSeconds: number } | undefined
   /** Must not reject; undefined while it is not known. */
   readonly policies: () => Promise<readonly PolicyCount[] | undefined>
 }
@@ -95,6 +107,9 @@ export const NO_METRICS: Metrics = {
   reportSession: ignore,
   reportFailure: ignore,
   reportLost: ignore,
+  reportDone: ignore,
+  reportGivenUp: ignore,
+  reportRecord: ignore,
   measure: ignore,
 }
 

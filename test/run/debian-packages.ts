@@ -23,6 +23,10 @@ const needs: readonly Need[] = [
   { debianPackage: 'swaks', brings: ['swaks'] },
   { debianPackage: 'libgetdns-dev', brings: ['/usr/include/getdns/getdns.h'] },
   { debianPackage: 'iproute2', brings: ['ip'] },
+  {
+    debianPackage: 'python3-dkim',
+    brings: ['/usr/lib/python3/dist-packages/dkim/__init__.py'],
+  },
 ]
 
 /** What the benchmarks compare with. */
