@@ -5,6 +5,7 @@
  */
 import { demandOf, headerSaysNo, NOTES_KEY, readNotes } from '../requiretls/demand'
 import type { MessageDemand, MessageNotes } from '../requiretls/demand'
+import { isReport } from './inject'
 import type { QueueHandlers } from './seam'
 import type { HarakaTransaction, HMailItem, Recipient } from './types'
 
@@ -44,14 +45,16 @@ function withOurs(notes: unknown, ours: MessageNotes): unknown {
 
 /**
  * What a message in the queue asks; a notification is one by its empty sender.
- * @param honour whether `TLS-Required: No` is heeded
+ * @param honour whether an author's `TLS-Required: No` is heeded; that of a report of ours always is (RFC 8460 §3)
  */
 export function demandOfMail(
-  { todo }: Pick<HMailItem, 'todo'>,
+  hmail: Pick<HMailItem, 'todo'>,
   honour: boolean,
 ): MessageDemand | undefined {
+  const { todo } = hmail
   const demand = demandOf(todo.notes, !todo.mail_from?.user)
-  return demand === 'tls-required-no' && !honour ? undefined : demand
+  const isHeeded = honour || isReport(hmail)
+  return demand === 'tls-required-no' && !isHeeded ? undefined : demand
 }
 
 function notesOf({ todo }: HMailItem): unknown {

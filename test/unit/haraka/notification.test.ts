@@ -19,6 +19,15 @@ describe('what a message asks, on its way into the queue', () => {
     assert.equal(demandOfMail(mail(notes), false), undefined)
   })
 
+  it('TD-14 that of a report of ours is heeded, whatever the operator says of those of authors', () => {
+    const notes = queuedWith({ [OURS]: { report: true, to: 'r@x.test' } }, ['No\n'])
+    for (const honour of [true, false])
+      assert.equal(demandOfMail(mail(notes), honour), 'tls-required-no')
+    // Its own word only: nothing that another plugin has written.
+    const others = queuedWith({ [OURS]: { report: 'yes' } }, ['No\n'])
+    assert.equal(demandOfMail(mail(others), false), undefined)
+  })
+
   it('NO-01 the notes of an injection stay as they are: the same ones may come with the next message', () => {
     const shared = Object.freeze({ skip_plugins: [], [OURS]: Object.freeze({ requiretls: true }) })
     const first = queuedWith(shared, ['No\n'])
