@@ -146,7 +146,8 @@ export function wireReports(options: ReportsOptions): Reports {
 
 const SAY_AGAIN_MS = 3_600_000
 
-function isWanted({ domain, policies }: DomainDay, settings: TlsrptSettings): boolean {
+/** Whether a report on these counts is to be sent. */
+export function isWanted({ domain, policies }: DomainDay, settings: TlsrptSettings): boolean {
   if (settings.never.includes(domain)) return false
   const failed = policies.some(
     (each) => each.summary['total-failure-session-count'] > 0 || each['failure-details'].length > 0,

@@ -73,7 +73,7 @@ function withoutTls(
 }
 
 describe('what the end of a host adds to a report (RFC 8460 §4)', () => {
-  it('TT-04 no policy: a session over TLS is a success under no-policy-found', () => {
+  it('TT-04 TJ-06 no policy: a session over TLS is a success under no-policy-found', () => {
     assert.deepEqual(attribute(hostEnd()), [{ policy: NO_POLICY, success: 1, failure: 0 }])
   })
 
@@ -82,12 +82,12 @@ describe('what the end of a host adds to a report (RFC 8460 §4)', () => {
     assert.deepEqual(attribute(end), [{ policy: NO_POLICY, success: 1, failure: 0 }])
   })
 
-  it('TT-02 TJ-08 TJ-10 a host with TLSA records counts under tlsa, at its TLSA base domain', () => {
+  it('TT-02 TJ-06 TJ-08 TJ-10 a host with TLSA records counts under tlsa, at its TLSA base domain', () => {
     const end = hostEnd({ facts: dane, byPolicy: [policyEnd({ policy: 'dane' })] })
     assert.deepEqual(attribute(end), [{ policy: TLSA, success: 1, failure: 0 }])
   })
 
-  it('TT-03 TJ-07 TJ-11 a domain with a policy counts under sts, with its lines and patterns', () => {
+  it('TT-03 TJ-06 TJ-07 TJ-11 a domain with a policy counts under sts, with its lines and patterns', () => {
     for (const mode of ['enforce', 'testing'] as const) {
       const end = hostEnd({
         facts: facts({ sts: sts(mode) }),
@@ -421,7 +421,7 @@ describe('trouble with an MTA-STS policy (RFC 8461 §6)', () => {
 })
 
 describe('result types (RFC 8460 §4.3)', () => {
-  it('TT-25 every reason is nothing, or one of the eleven with a short code', () => {
+  it('TT-25 TJ-14 every reason is nothing, or one of the eleven with a short code', () => {
     for (const reason of Object.keys(REASONS) as ReasonCode[]) {
       for (const stage of [undefined, 'greeting', 'starttls', 'handshake', 'tls'] as const) {
         const result = resultOf(reason, { stage, code: 'a b\n"\u202e<c>'.repeat(20) })

@@ -45,7 +45,7 @@ function setUp(ini: Readonly<Record<string, string>> = { from: 'r@sender.test' }
 }
 
 describe('counting the ends of hosts', () => {
-  it('TT-24 each session counts, in the report and in the metrics', async () => {
+  it('TT-24 TT-31 each session counts, in the report and in the metrics', async () => {
     const { reporting, counts, told } = setUp()
     reporting.ended(MAIL, hostEnd())
     reporting.ended({}, hostEnd({ verdict: 'cleartext', session: session({ stage: 'ehlo' }) }))
@@ -55,6 +55,16 @@ describe('counting the ends of hosts', () => {
       'no-policy-found failure',
       'starttls-not-supported',
     ])
+  })
+
+  it('TR-11 what DANE says of hosts elsewhere counts for the next-hop domain, and no other hears of it', async () => {
+    const { reporting, counts } = setUp()
+    const facts = { ...hostEnd().facts, nextHop: 'rcpt.test' } as NonNullable<HostEnd['facts']>
+    const end = { facts, host: 'mx.elsewhere.test', domain: 'rcpt.test' }
+    reporting.ended(MAIL, hostEnd(end))
+    assert.deepEqual(await counts('mx.elsewhere.test'), [])
+    assert.deepEqual(await counts('elsewhere.test'), [])
+    assert.deepEqual(await counts('rcpt.test'), ['no-policy-found 1 0'])
   })
 
   it('TD-16 TD-17 a report of ours is not counted', async () => {
