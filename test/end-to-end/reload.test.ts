@@ -197,6 +197,7 @@ describe('end to end: settings change', function () {
     const usual = () => `[mta_sts]\n${own()}`
     const unusual = () =>
       `${usual()}max_body=1024\nfetch_timeout=1\ntxt_failure=defer\nwith_dane=both\n`
+    const nothing = () => '[main]\n'
     let inForce: string | undefined
     const cases: readonly (readonly [
       string,
@@ -204,9 +205,9 @@ describe('end to end: settings change', function () {
       () => string,
       'delivered' | 'deferred',
     ])[] = [
-      ['nothing', () => '', () => dane.recipient, 'deferred'],
-      ['before: min_version', () => '', () => daneOld, 'delivered'],
-      ['before: insecure_mx', () => '', () => halfSecure, 'deferred'],
+      ['nothing', nothing, () => dane.recipient, 'deferred'],
+      ['before: min_version', nothing, () => daneOld, 'delivered'],
+      ['before: insecure_mx', nothing, () => halfSecure, 'deferred'],
       ['main.mode', () => '[main]\nmode=observe\n', () => dane.recipient, 'delivered'],
       ['dane.enabled', () => '[dane]\nenabled=false\n', () => dane.recipient, 'delivered'],
       ['a destination', () => '[destinations]\ndane.test=off\n', () => dane.recipient, 'delivered'],
