@@ -1,21 +1,38 @@
 /**
- * `npm start`: a real Haraka with this plugin, as a relay for this machine, from the repository's own config/. It
- * listens on loopback only, and keeps its queue and cached policies in .relay/ (or the folder that is its argument),
- * which may be deleted at any time when it is not running.
+ * `npm start`: a real Haraka with this plugin, as a relay for this machine, with the settings of test/relay/. It
+ * listens on loopback only, and keeps its queue, its cached policies and its tls-policy.ini in .relay/ (or the folder that is its
+ * argument), which may be deleted at any time when it is not running.
  */
 import { spawn } from 'node:child_process'
-import { lstatSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 
 const repository = resolve(__dirname, '../..')
+const settings = join(repository, 'test/relay')
 const relay = resolve(process.argv[2] ?? join(repository, '.relay'))
 
 /** A Haraka folder (as `haraka --install` makes one) around what the repository already has. */
 function furnish(): void {
   mkdirSync(join(relay, 'queue'), { recursive: true })
   mkdirSync(join(relay, 'node_modules'), { recursive: true })
-  link(join(relay, 'config'), join(repository, 'config'))
+  const config = join(relay, 'config')
+  // An earlier version had a link here.
+  if (lstatSync(config, { throwIfNoEntry: false })?.isSymbolicLink()) unlinkSync(config)
+  mkdirSync(config, { recursive: true })
+  for (const name of readdirSync(settings)) link(join(config, name), join(settings, name))
+  // A copy: Haraka sees changes only of what lies in this folder.
+  const own = join(config, 'tls-policy.ini')
+  if (!existsSync(own)) copyFileSync(join(repository, 'config/tls-policy.ini'), own)
   link(join(relay, 'node_modules/haraka-plugin-tls-policy'), repository)
 }
 
@@ -25,10 +42,10 @@ function link(from: string, to: string): void {
   }
 }
 
-/** Where config/smtp.ini tells Haraka to listen. */
+/** Where smtp.ini tells Haraka to listen. */
 function listenAddress(): string {
-  const settings = readFileSync(join(repository, 'config/smtp.ini'), 'utf8')
-  return /^listen\s*=\s*(\S+)/m.exec(settings)?.[1] ?? 'port 25'
+  const smtp = readFileSync(join(settings, 'smtp.ini'), 'utf8')
+  return /^listen\s*=\s*(\S+)/m.exec(smtp)?.[1] ?? 'port 25'
 }
 
 function welcome(): void {
@@ -37,7 +54,7 @@ function welcome(): void {
 The relay takes mail from this machine on ${address}, and sends it by the policies of its receivers.
   Send a test mail:   swaks --server ${address} --from you@example.org --to someone@example.net
   Look before:        node dist/cli/main.js -c .relay check example.net
-  Settings:           config/tls-policy.ini (taken while it runs)
+  Settings:           .relay/config/tls-policy.ini (taken while it runs)
   Stop:               Ctrl-C
 `)
 }
