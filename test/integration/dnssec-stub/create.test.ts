@@ -103,7 +103,8 @@ describe('createResolver', () => {
     assert.equal((await create([good.spec, bad.spec]).check()).state, 'blind')
     const { state, detail } = await create([good.spec, down.spec]).check()
     assert.equal(state, 'validating')
-    assert.match(detail, /no reply in time/)
+    // By the end of its tries, or of the whole lookup, which a busy machine comes to first.
+    assert.match(detail, /no (?:reply in time|outcome within)/)
     assert.equal((await create([down.spec]).check()).state, 'unreachable')
   })
 
