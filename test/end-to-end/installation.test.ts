@@ -47,13 +47,19 @@ describe('the package, installed', function () {
       'config',
       'dist',
       'docs',
+      'plugins',
       'SECURITY.md',
       'package.json',
     ]
     assert.deepEqual([...tops].sort(), wanted.map((name) => `package/${name}`).sort())
     assert.deepEqual(
-      files.filter((file) => file.startsWith('package/config/')),
-      ['package/config/tls-policy.ini'],
+      files.filter((file) => /^package\/(config|plugins)\//.test(file)).sort(),
+      // The README leads to the page of the resolver, whose licence npm packs with it.
+      [
+        'package/config/tls-policy.ini',
+        'package/plugins/dnssec-stub/LICENSE',
+        'package/plugins/dnssec-stub/README.md',
+      ],
     )
     const stray = files.filter(
       (file) => file.startsWith('package/dist/') && !/\.(js|d\.ts|js\.map|d\.ts\.map)$/.test(file),
