@@ -7,6 +7,7 @@ import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { run } from '../support/lab/daemon'
 import { runCommand } from '../support/cli'
 import { FaultsWorld } from '../support/lab/faults-world'
+import { openRepository } from '../support/lab/open-repository'
 
 describe('end to end: Haraka drops its privileges', function () {
   this.timeout(60_000)
@@ -16,6 +17,7 @@ describe('end to end: Haraka drops its privileges', function () {
   let count = 0
 
   before(async () => {
+    await openRepository()
     lab = await Lab.start()
     await chmod(lab.folder, 0o755)
     world = await FaultsWorld.start(lab)
