@@ -26,6 +26,8 @@ const PATIENCE_AFTER = 5000
 interface Totals {
   passed: number
   failed: number
+  /** Each test that failed, with its error. */
+  wrong: readonly string[]
 }
 
 /** One run of mocha. */
@@ -76,9 +78,12 @@ async function mocha({ title, node, specs }: Job): Promise<Totals> {
   const env = { TLS_POLICY_TOTALS: file, TLS_POLICY_GETDNS: node.getdns }
   const status = await run(title, node.program, [bin, '--reporter', reporter, ...specs], env)
   // A run that died before its end has failed, whatever it had counted by then.
-  if (!existsSync(file)) return { passed: 0, failed: 1 }
+  if (!existsSync(file)) return { passed: 0, failed: 1, wrong: [`${title}: it died`] }
   const totals = JSON.parse(readFileSync(file, 'utf8')) as Totals
-  return status === 0 || totals.failed > 0 ? totals : { ...totals, failed: 1 }
+  if (status === 0) return totals
+  const wrong = totals.wrong.map((one) => `${title}: ${one}`)
+  if (totals.failed > 0) return { ...totals, wrong }
+  return { ...totals, failed: 1, wrong: [`${title}: it ended with ${String(status)}`] }
 }
 
 /** The largest file first: it takes the longest, as a rule, and must not be begun when all others are done. */
@@ -128,6 +133,8 @@ async function main(): Promise<number> {
   ).flat()
   const passed = runs.reduce((sum, totals) => sum + totals.passed, 0)
   const failed = runs.reduce((sum, totals) => sum + totals.failed, 0)
+  // At the end once more: of a long output the last lines are read.
+  for (const one of runs.flatMap(({ wrong }) => wrong)) console.log(`\nFAILED ${one}`)
   console.log(`\n${passed} passed, ${failed} failed`)
   return failed === 0 && passed > 0 ? 0 : 1
 }
