@@ -14,6 +14,7 @@ import type { MessageDemand } from '../requiretls/demand'
 import { secondRound } from './anyhow'
 import {
   domainOf,
+  errorText,
   failedForGood,
   forgetStatus,
   isLastTry,
@@ -60,13 +61,14 @@ export interface ControlOptions {
 type Respond = (retval: number, mx: unknown) => unknown
 
 export function createControl(options: ControlOptions): SeamHandlers {
-  const { planner, treatment, ended, stoodInLineMs = () => 0 } = options
+  const { planner, treatment, stoodInLineMs = () => 0 } = options
   const attempts = new WeakMap<HMailItem, Attempt>()
+  const ended = harmlessly(options.ended)
   const undecide = (hmail: HMailItem) => attempts.set(hmail, { kind: 'undecided' })
   const endings = createEndings({ ended, undecide })
   const entries = createEntries({ ...options, endings })
   const connect = createConnector({ ...options, endings, refused: giveHostUp })
-  const gate = createGate({ ...options, attemptOf: (hmail) => attempts.get(hmail), connect })
+  const gate = createGate({ ...options, ended, attemptOf: (hmail) => attempts.get(hmail), connect })
   const soon = (plan: Promise<Plan>) => inTime(plan, options.decisionTimeoutMs(), stoodInLineMs)
   const lookedAt = (hmail: HMailItem, plan: Promise<Plan>) =>
     watchPlan(plan, domainOf(hmail), (end) => {
@@ -294,6 +296,17 @@ export function createControl(options: ControlOptions): SeamHandlers {
 /** What the author asks is no policy of the receiver's: no exception for the receiver lets it go. */
 function treatmentUnder(demand: MessageDemand | undefined, treatment: Treatment): Treatment {
   return demand === undefined || demand === 'tls-required-no' ? treatment : 'enforce'
+}
+
+/** It is told in the midst of Haraka's own calls: no line and no count is worth a delivery, or Haraka's life. */
+function harmlessly(ended: ControlOptions['ended']): ControlOptions['ended'] {
+  return (hmail, end) => {
+    try {
+      ended(hmail, end)
+    } catch (err: unknown) {
+      hmail.logcrit(`tls-policy: what became of a host could not be told: ${errorText(err)}`)
+    }
+  }
 }
 
 /** `user@[192.0.2.1]`: no name, no policy (RFC 7672 §2.2, RFC 8461 §3.4). */

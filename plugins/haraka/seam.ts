@@ -1,6 +1,7 @@
 /**
  * The places at which Haraka's outbound code lets itself be led: who are the MX hosts, must this one have TLS, open the connection,
- * the attempt has failed; and, before all that, a message is queued, a notification is written. They are methods of long standing, but no promised interface; so every one is looked at
+ * the attempt has failed; and, before all that, a message is queued, a notification is written. They are methods of long
+ * standing, but no promised interface; so every one is looked at
  * before it is touched, and where Haraka is not as known the plugin does not load: a relay that does not start is seen at
  * once, one that silently protects nothing is not.
  */

@@ -112,7 +112,7 @@ function planOf({ natures, sts }: World): Plan {
 }
 
 /** Haraka takes one entry after the other, whatever became of the one before. @returns ends, and what was dialled */
-async function deliver(world: World) {
+async function deliver(world: World, told: () => void = () => undefined) {
   const plan = planOf(world)
   const ends: HostEnd[] = []
   const dialled: string[] = []
@@ -134,7 +134,10 @@ async function deliver(world: World) {
     contextSettings: () => ({ minVersion: 'TLSv1.2', ca: undefined }),
     now: () => new Date(),
     decisionTimeoutMs: () => 1000,
-    ended: (_hmail, end) => ends.push(end),
+    ended: (_hmail, end) => {
+      ends.push(end)
+      told()
+    },
   })
   const log = () => undefined
   const hmail = {
@@ -208,6 +211,20 @@ describe('what became of a host', () => {
         )
       }),
       { numRuns: 300 },
+    )
+  })
+
+  it('XC-03 costs no delivery, and not Haraka, where it cannot be told', async () => {
+    await fc.assert(
+      fc.asyncProperty(worlds, async (world) => {
+        const fine = await deliver(world)
+        const broken = await deliver(world, () => {
+          throw new Error('the count is out of order')
+        })
+        assert.deepEqual(broken.dialled, fine.dialled)
+        assert.equal(broken.ends.length, fine.ends.length)
+      }),
+      { numRuns: 200 },
     )
   })
 
