@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { lmdbStore } from './lmdb/store'
 import { memoryStore } from './memory'
 import { failed, inWords } from './outcome'
+import type * as Redis from './redis/store'
 import type { StoreTrouble } from './troubles'
 import type { Store, StoreSettings, StoreTools } from './types'
 import { withoutShared, withoutTallies } from './unread'
@@ -14,10 +15,31 @@ const UNUSED = 'Redis is not used'
  * read it. Redis' takes longer than all the rest together, so it is loaded only where it is asked for.
  */
 export function loadBackend(backend: StoreSettings['backend']): void {
-  if (backend === 'redis') createRequire(__filename)('./redis/store.js')
+  if (backend !== 'redis') return
+  try {
+    loadRedis()
+  } catch {
+    // createStore meets the same, and says so.
+  }
 }
 
-export async function createStore(settings: StoreSettings, tools: StoreTools): Promise<Store> {
+type RedisModule = typeof Redis
+const load = createRequire(__filename)
+let redis: RedisModule | undefined
+
+/** Kept: import() would look for the file once more. */
+function loadRedis(): RedisModule {
+  redis ??= load('./redis/store.js') as RedisModule
+  return redis
+}
+
+export function createStore(settings: StoreSettings, tools: StoreTools): Promise<Store> {
+  return new Promise((resolve) => {
+    resolve(makeStore(settings, tools))
+  })
+}
+
+function makeStore(settings: StoreSettings, tools: StoreTools): Store {
   switch (settings.backend) {
     case 'memory':
       return memoryStore(tools)
@@ -26,8 +48,7 @@ export async function createStore(settings: StoreSettings, tools: StoreTools): P
     case 'redis': {
       const local = lmdbStore(settings.path, tools, settings.fileCure)
       try {
-        const { redisStore } = await import('./redis/store.js')
-        return redisStore(settings, local, tools)
+        return loadRedis().redisStore(settings, local, tools)
       } catch (error) {
         const trouble: StoreTrouble = {
           kind: 'redis-settings',
