@@ -4,12 +4,18 @@
  */
 import { isIP } from 'node:net'
 import { canonicalName } from './dnssec-stub/names'
+import { normalizeHostName } from './x509/names'
 
-export const DESTINATION_RULES = ['dane-only', 'dane', 'sts', 'encrypt', 'observe', 'off'] as const
+export const DESTINATION_RULES = [
+  ...(['dane-only', 'dane', 'sts'] as const),
+  ...(['verify', 'encrypt', 'observe', 'off'] as const),
+] as const
 export type DestinationRule = (typeof DESTINATION_RULES)[number]
 
 export interface Destination {
   readonly rule: DestinationRule
+  /** Of `verify`: names of which a certificate must bear one, `.parent` for any below it; left out: the MX host's name. */
+  readonly match?: readonly string[]
   /** The last day on which the rule holds, `YYYY-MM-DD` in UTC; without it, the rule has no end. */
   readonly until?: string
 }
@@ -35,12 +41,8 @@ export function readDestinations(
       wrong(key, undefined, 'a domain, or .parent for all below it,')
     } else if (before !== undefined) {
       wrong(key, undefined, `the same as ${before}; only one of them`)
-    } else if (destination === undefined) {
-      wrong(
-        key,
-        String(value),
-        `one of ${DESTINATION_RULES.join(', ')}, alone or with "until YYYY-MM-DD",`,
-      )
+    } else if ('allowed' in destination) {
+      wrong(key, String(value), destination.allowed)
     } else {
       destinations.set(name, destination)
     }
@@ -77,13 +79,32 @@ export function destinationName(key: string): string | undefined {
   return parent === undefined ? domain : `.${domain}`
 }
 
-function parseDestination(text: string): Destination | undefined {
-  const match = /^(\S+)(?:\s+until\s+(\d{4}-\d{2}-\d{2}))?$/.exec(text.trim())
-  const rule = DESTINATION_RULES.find((word) => word === match?.[1])
-  if (rule === undefined) return undefined
-  const until = match?.[2]
-  if (until === undefined) return { rule }
-  return isDate(until) ? { rule, until } : undefined
+const A_RULE = `one of ${DESTINATION_RULES.join(', ')}, alone or with "until YYYY-MM-DD",`
+const MOST_NAMES = 32
+const NAMES = `match= with 1 to ${MOST_NAMES} host names, or .parent for all below it, comma separated,`
+
+/** @returns what is allowed instead, where it is no rule */
+function parseDestination(text: string): Destination | { readonly allowed: string } {
+  const [, word, names, until] =
+    /^(\S+)(?:\s+match\s*=\s*(.*?))?(?:\s+until\s+(\d{4}-\d{2}-\d{2}))?$/.exec(text.trim()) ?? []
+  const rule = DESTINATION_RULES.find((one) => one === word)
+  if (rule === undefined || (until !== undefined && !isDate(until))) return { allowed: A_RULE }
+  const end = until === undefined ? {} : { until }
+  if (names === undefined) return { rule, ...end }
+  if (rule !== 'verify') return { allowed: 'match= behind the rule verify, and no other,' }
+  const match = readNames(names)
+  return match === undefined ? { allowed: NAMES } : { rule, match, ...end }
+}
+
+/** @returns undefined where one of them is a name that no certificate can bear */
+function readNames(text: string): readonly string[] | undefined {
+  const written = text.split(',')
+  const names = written.flatMap((name) => destinationName(name.trim()) ?? []).filter(mayBeCertified)
+  return names.length === written.length && names.length <= MOST_NAMES ? names : undefined
+}
+
+function mayBeCertified(name: string): boolean {
+  return normalizeHostName(name.replace(/^\./, '')) !== undefined
 }
 
 function isDate(text: string): boolean {
@@ -113,8 +134,14 @@ export function destinationsFor(
 }
 
 /** As its line in the file. */
-export function destinationLine({ name, rule, until }: NamedDestination): string {
-  return `${name}=${rule}${until === undefined ? '' : ` until ${until}`}`
+export function destinationLine({ name, ...destination }: NamedDestination): string {
+  return `${name}=${destinationText(destination)}`
+}
+
+/** As it stands to the right of a destination. */
+export function destinationText({ rule, match, until }: Destination): string {
+  const names = match === undefined ? '' : ` match=${match.join(',')}`
+  return `${rule}${names}${until === undefined ? '' : ` until ${until}`}`
 }
 
 /**
@@ -122,14 +149,23 @@ export function destinationLine({ name, rule, until }: NamedDestination): string
  * @param nextHop Lower case A-labels.
  */
 export function ruleFor(
-  { destinations }: { readonly destinations: Destinations },
+  config: { readonly destinations: Destinations },
   nextHop: string,
   now: Date,
 ): DestinationRule | undefined {
+  return destinationFor(config, nextHop, now)?.rule
+}
+
+/** The same, with what goes with the rule. */
+export function destinationFor(
+  { destinations }: { readonly destinations: Destinations },
+  nextHop: string,
+  now: Date,
+): Destination | undefined {
   if (destinations.size === 0) return undefined
   for (const name of [nextHop, ...parentsOf(nextHop)]) {
     const destination = destinations.get(name)
-    if (destination && !hasEnded(destination, now)) return destination.rule
+    if (destination && !hasEnded(destination, now)) return destination
   }
   return undefined
 }

@@ -1,4 +1,5 @@
 /** The report of `check` as lines for people: at most 80 columns, in the order in which a delivery goes. Pure. */
+import { destinationText } from '../destinations'
 import type { Lookup } from './lookups'
 import type { CheckReport, ReportedHost, ReportedTrial } from './report'
 import { fromNow, printable, utc, wrap } from './words'
@@ -189,10 +190,13 @@ function conclusionText(report: CheckReport, style: Style): readonly string[] {
   ]
 }
 
-function treatmentText({ treatment, rule, ruleFor, ruleUntil }: CheckReport) {
-  const until = ruleUntil === null ? '' : ` until ${ruleUntil}`
+function treatmentText({ treatment, rule, ruleMatch, ruleFor, ruleUntil }: CheckReport) {
+  const match = ruleMatch.length === 0 ? {} : { match: ruleMatch }
+  const until = ruleUntil === null ? {} : { until: ruleUntil }
   const by =
-    rule === null ? '' : ` (rule "${ruleFor ?? ''} = ${rule}${until}" under [destinations])`
+    rule === null
+      ? ''
+      : ` (rule "${ruleFor ?? ''} = ${destinationText({ rule, ...match, ...until })}" under [destinations])`
   switch (treatment) {
     case 'enforce':
       return rule === null ? [] : wrap('', `A rule of yours has a say${by}.`)

@@ -115,11 +115,12 @@ function reportRule(
   { config }: Settings,
   judged: string,
   now: Date,
-): Pick<CheckReport, 'rule' | 'ruleFor' | 'ruleUntil' | 'endedRules'> {
+): Pick<CheckReport, 'rule' | 'ruleMatch' | 'ruleFor' | 'ruleUntil' | 'endedRules'> {
   const { inForce, ended } = destinationsFor(config, nextHopDomain(judged) ?? judged, now)
   const [counts] = inForce
   return {
     rule: counts?.rule ?? null,
+    ruleMatch: counts?.match ?? [],
     ruleFor: counts?.name ?? null,
     ruleUntil: counts?.until ?? null,
     endedRules: ended.map(destinationLine),

@@ -116,6 +116,8 @@ export interface CheckReport {
   /** What the message asks. */
   readonly asked: Asked | null
   readonly rule: DestinationRule | null
+  /** The names of `verify match=`. */
+  readonly ruleMatch: readonly string[]
   /** The line that the rule comes from: the domain, or `.parent`, and its last day. */
   readonly ruleFor: string | null
   readonly ruleUntil: string | null
@@ -195,22 +197,24 @@ function reportDemand({ requirement, policy }: PlannedHost): Demand {
       const because = [
         ...(dane ? [`usable TLSA records at ${dane.base}`] : []),
         ...(pkix && !pkix.by ? ['an MTA-STS policy in mode enforce lists the host'] : []),
+        ...(pkix?.by === 'operator' || pkix?.match ? ['your own settings demand a name'] : []),
         ...(requiretls ? ['the message asks for REQUIRETLS'] : []),
       ]
       const rfcs = [
         ...(dane ? ['RFC 7672 section 2.2'] : []),
         ...(pkix && !pkix.by ? ['RFC 8461 section 5'] : []),
+        ...(pkix?.by === 'operator' ? [REASONS['operator-matched'].rfc] : []),
         ...(requiretls ? ['RFC 8689 section 4.2.1'] : []),
       ]
       return {
         ...common,
         reason: null,
-        rfc: rfcs.join('; '),
+        rfc: [...new Set(rfcs)].join('; '),
         detail: because.join(', and '),
         sni,
         success,
         tlsa: (dane?.records ?? []).map(presentRecord),
-        names: [...new Set([...namesUnderDane(dane), ...(pkix ? [pkix.host] : [])])],
+        names: [...new Set([...namesUnderDane(dane), ...namesUnderPkix(pkix)])],
       }
     }
   }
@@ -221,6 +225,12 @@ function namesUnderDane(
   dane: Extract<Requirement, { level: 'authenticate' }>['dane'],
 ): readonly string[] {
   return dane?.records.some(({ usage }) => usage === 2) ? dane.references : []
+}
+
+function namesUnderPkix(
+  pkix: Extract<Requirement, { level: 'authenticate' }>['pkix'],
+): readonly string[] {
+  return [...(pkix?.host === undefined ? [] : [pkix.host]), ...(pkix?.match ?? [])]
 }
 
 export function reportTrial({

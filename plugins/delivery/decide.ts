@@ -12,7 +12,7 @@ import type { KnownPolicy, StsLookup } from '../mta-sts/types'
 import type { HopRule } from '../requiretls-hops'
 import type { MessageDemand } from '../requiretls/demand'
 import { leftToHaraka, raiseToRequireTls, raiseToTls, wishOnly, withoutTls } from './raise'
-import { sniFor } from './requirement'
+import { raiseToVerify, sniFor } from './requirement'
 import { withoutLoops, worthTrying } from './this-server'
 import type { ThisServer } from './this-server'
 import type {
@@ -28,6 +28,8 @@ import type {
 
 export interface Rules {
   readonly destination: DestinationRule | undefined
+  /** The operator's own names for the destination (`verify match=`). */
+  readonly match?: readonly string[] | undefined
   /** Whether a host that DANE satisfies must satisfy an MTA-STS enforce policy as well. */
   readonly withDane: 'dane' | 'both'
   /** What a failed `_mta-sts` TXT lookup means where no policy is cached. */
@@ -161,7 +163,7 @@ function inRounds(
     }
     case 'tls-required-no': {
       // The operator's own floor.
-      if (rules.destination === 'encrypt' || rules.destination === 'dane-only') {
+      if (rules.destination !== undefined && FLOORS.has(rules.destination)) {
         return { hosts: ordinary }
       }
       const then = ordinary.map(withoutTls)
@@ -169,6 +171,9 @@ function inRounds(
     }
   }
 }
+
+/** Rules by which the operator demands something on his own account. */
+const FLOORS: ReadonlySet<DestinationRule> = new Set(['encrypt', 'verify', 'dane-only'])
 
 function demandAtHop({ demand, requiretlsHop }: Rules): MessageDemand | 'tls' | undefined {
   if (demand !== 'requiretls') return demand
@@ -228,12 +233,8 @@ function decideHost(host: HostFacts, facts: Facts, rules: Rules, raise: Raise): 
   if (worthTrying(host.addresses.list, rules.self).length === 0) {
     return refuse('none', 'no-remote-address', describeOwn(host.host, host.addresses.list))
   }
-  const published =
-    rules.destination === 'dane-only'
-      ? requireDane(host, facts)
-      : requirePublished(host, facts, rules)
   // Ahead of the look at Haraka's own TLS, which must be on for what the message asks as well.
-  const decided = raise(published, host.host, facts)
+  const decided = raise(requireByRule(host, facts, rules), host.host, facts)
   if (rules.tlsSwitchedOff && decided.requirement.level !== 'opportunistic') {
     if (decided.requirement.level === 'refuse') return decided
     const detail = `${host.host} must be reached over TLS, but outbound.ini says enable_tls=false`
@@ -242,6 +243,14 @@ function decideHost(host: HostFacts, facts: Facts, rules: Rules, raise: Raise): 
     return { requirement, policy: decided.policy, demands: [] }
   }
   return decided
+}
+
+function requireByRule(host: HostFacts, facts: Facts, rules: Rules): Decided {
+  if (rules.destination === 'dane-only') return requireDane(host, facts)
+  const published = requirePublished(host, facts, rules)
+  return rules.destination === 'verify'
+    ? raiseToVerify(published, host.host, mxIsSecure(facts), rules.match)
+    : published
 }
 
 function describeOwn(host: string, addresses: readonly string[]): string {

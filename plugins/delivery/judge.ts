@@ -5,7 +5,7 @@
 import type { X509Certificate } from 'node:crypto'
 import { verifyDane } from '../dane/verify'
 import type { Effort } from '../x509/effort'
-import { matchDnsId, presentedNames } from '../x509/names'
+import { matchDnsId, matchNameOrParent, presentedNames } from '../x509/names'
 import type { DaneDemand, PkixDemand, Requirement, Verdict } from './types'
 import type { SessionReason } from '../reasons/codes'
 
@@ -128,15 +128,30 @@ function judgePkix(demand: PkixDemand, { chain, pkix }: SessionEvidence): Part {
       pkix.code,
     )
   }
-  const match = matchDnsId(leaf, [demand.host], { commonName: false })
-  if (match === undefined) {
-    const names = presentedNames(leaf)
-    return refused(
-      'pkix-name-mismatch',
-      `expected ${demand.host}, presented ${names.slice(0, 8).join(' ') || 'no DNS name'}`,
-    )
+  const { host, match } = demand
+  const found: string[] = []
+  if (host !== undefined) {
+    const byHost = matchDnsId(leaf, [host], { commonName: false })
+    if (byHost === undefined) return refusedName(leaf, host)
+    found.push(byHost.matched)
   }
-  return { ok: true, usage: undefined, detail: `certificate names ${match.matched}` }
+  if (match !== undefined) {
+    const byMatch = matchNameOrParent(leaf, match)
+    if (byMatch === undefined) return refusedName(leaf, `one of your own, ${firstOf(match)}`)
+    found.push(byMatch)
+  }
+  // A demand without a name is a mistake of ours, and no success.
+  if (found.length === 0) return refused('pkix-name-mismatch', 'no name to expect was given')
+  return { ok: true, usage: undefined, detail: `certificate names ${found.join(' and ')}` }
+}
+
+function refusedName(leaf: X509Certificate, expected: string): Refusal {
+  const presented = firstOf(presentedNames(leaf)) || 'no DNS name'
+  return refused('pkix-name-mismatch', `expected ${expected}, presented ${presented}`)
+}
+
+function firstOf(names: readonly string[]): string {
+  return names.slice(0, 8).join(' ')
 }
 
 function pkixReason(code: string): SessionReason {

@@ -3,7 +3,7 @@
  * reload takes effect with the next attempt. Never rejects for anything that the network did.
  */
 import type { Config } from '../config'
-import { ruleFor } from '../destinations'
+import { destinationFor, ruleFor } from '../destinations'
 import { hopRuleFor } from '../requiretls-hops'
 import type { MessageDemand } from '../requiretls/demand'
 import { canonicalName, timeLimit } from '../dnssec-stub'
@@ -128,10 +128,11 @@ export function createPlanner(options: PlannerOptions): Planner {
   ): Promise<Rules> {
     const blindNow = mindsBlindness(asked) ? await whyBlind() : undefined
     const { mode, mtaSts, requiretlsHops } = config()
-    const destination = rule(nextHop)
+    const { rule: destination, match } = destinationFor(config(), nextHop, now()) ?? {}
     return {
       blind: blind ?? blindNow,
       destination,
+      match,
       withDane: mtaSts.withDane,
       txtFailure: mtaSts.txtFailure,
       tlsSwitchedOff: options.tlsSwitchedOff(),

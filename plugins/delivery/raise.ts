@@ -15,16 +15,18 @@ export function raiseToRequireTls(decided: Decided, host: string, facts: Facts):
     return refuse(decided, 'requiretls-no-name', `${host} is an address, and no name`)
   }
   if (!isNameSafe(decided, facts)) return refuseUnsafeName(decided, host, facts)
-  if (requirement.level === 'authenticate') {
+  if (requirement.level === 'authenticate' && (requirement.dane || !requirement.pkix?.by)) {
     return { ...decided, requirement: { ...requirement, success: 'verified', requiretls: 'must' } }
   }
+  // The host's own name, and the operator's names for the destination beside it.
+  const match = requirement.level === 'authenticate' ? requirement.pkix?.match : undefined
   return {
     ...decided,
     policy: 'requiretls',
     requirement: {
       level: 'authenticate',
       sni: host,
-      pkix: { host, patterns: [], by: 'requiretls' },
+      pkix: { host, patterns: [], by: 'requiretls', ...(match === undefined ? {} : { match }) },
       success: 'verified',
       requiretls: 'must',
     },
@@ -34,7 +36,11 @@ export function raiseToRequireTls(decided: Decided, host: string, facts: Facts):
 /** The MX RRset is signed, there is none to forge, or an MTA-STS policy in force names the host (RFC 8689 §4.2.1 (2)). */
 function isNameSafe({ requirement }: Decided, { mx }: Facts): boolean {
   if (mx.kind !== 'mx' || mx.security === 'secure') return true
-  return requirement.level === 'authenticate' && requirement.pkix !== undefined
+  return (
+    requirement.level === 'authenticate' &&
+    requirement.pkix !== undefined &&
+    requirement.pkix.by === undefined
+  )
 }
 
 /** What may be otherwise in an hour waits; what is so goes back to its author. */

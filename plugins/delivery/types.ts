@@ -50,11 +50,13 @@ export interface DaneDemand {
 }
 
 export interface PkixDemand {
-  /** The MX hostname, the only reference identifier (RFC 8461 §4.2). */
-  readonly host: string
+  /** The MX hostname (RFC 8461 §4.2). At least one of host and match; where both are there, the certificate must bear both. */
+  readonly host?: string
+  /** Names that the operator has given for the destination, `.parent` for any below it: the certificate must bear one. */
+  readonly match?: readonly string[]
   /** The policy's patterns, for the operator. */
   readonly patterns: readonly string[]
-  /** Set where no MTA-STS policy demands it but the sender's own tls.ini (force_tls_hosts), or the message (RFC 8689). */
+  /** Set where no MTA-STS policy demands it but the sender's own settings (`verify`, force_tls_hosts), or the message (RFC 8689). */
   readonly by?: 'operator' | 'requiretls'
 }
 

@@ -51,7 +51,7 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
   },
   'operator-matched': {
     meaning:
-      'Your tls.ini demands authenticated TLS (force_tls_hosts), and the certificate is valid for the host.',
+      'Your own settings demand authenticated TLS (the rule verify under [destinations], or force_tls_hosts in tls.ini), and the certificate is valid for the name that they ask for.',
     rfc: 'RFC 7672 section 2.2',
     sender: NOTHING,
     receiver: NOTHING,
@@ -209,6 +209,14 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     status: '7.5',
     sender: 'Change the rule under [destinations] if DANE is no longer to be had.',
     receiver: 'Sign the zones of domain and MX host, and publish TLSA records.',
+  },
+  'verify-no-name': {
+    meaning:
+      'A rule demands a certificate with the name of the MX host, and its MX record has an address in the place of a name.',
+    rfc: 'RFC 5321 section 5.1',
+    status: '7.5',
+    sender: EXCEPTION,
+    receiver: 'Name the MX host by its name.',
   },
   'tlsa-unusable': {
     meaning:
@@ -440,7 +448,8 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     receiver: 'Use a certificate that is valid now.',
   },
   'pkix-name-mismatch': {
-    meaning: 'The certificate does not name the MX host.',
+    meaning:
+      'The certificate does not name the MX host, or bears none of the names that your rule verify has under match=.',
     rfc: 'RFC 8461 section 4.2',
     status: '7.5',
     sender: EXCEPTION,

@@ -16,6 +16,7 @@ export type PlanReason =
   | 'address-lookup-failed'
   | 'tlsa-lookup-failed'
   | 'dane-required'
+  | 'verify-no-name'
   | 'tlsa-unusable'
   | 'sts-domain-denied'
   | 'sts-mx-not-listed'

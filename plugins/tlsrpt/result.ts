@@ -93,6 +93,7 @@ const TABLE: Readonly<Record<ReasonCode, Told>> = {
   'tls-required-no': 'nothing',
   'tls-unauthenticated': 'nothing',
   'operator-encrypt': 'nothing',
+  'verify-no-name': 'nothing',
   'no-policy': 'nothing',
   'sts-testing': 'nothing',
   'sts-none': 'nothing',

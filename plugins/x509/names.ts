@@ -63,6 +63,33 @@ export function matchDnsId(
 }
 
 /**
+ * Finds the first of the names of an operator's own that the certificate bears.
+ * @param names host names, or `.parent` for any host below it, however deep
+ * @returns the name as given
+ */
+export function matchNameOrParent(
+  certificate: X509Certificate,
+  names: readonly string[],
+): string | undefined {
+  const profile = readProfile(certificate)
+  if (profile === undefined) return undefined
+  const presented = dnsNames(profile)
+  return names.find((name) => {
+    const reference = normalizeHostName(name.replace(/^\./, ''))
+    if (reference === undefined) return false
+    return name.startsWith('.')
+      ? presented.some((one) => isBelow(one, reference))
+      : presented.some((one) => fits(one, reference))
+  })
+}
+
+/** `*` as the whole first label is below the parent as well; any other octet that no host name has is below nothing. */
+function isBelow(presented: string, parent: string): boolean {
+  const name = presented.toLowerCase().replace(/^\*\./, 'x.')
+  return name.endsWith(`.${parent}`) && normalizeHostName(name) === name
+}
+
+/**
  * The DNS names that a certificate presents, as sent, for people to read: at most 100, octets outside printable ASCII
  * shown as `?`.
  */

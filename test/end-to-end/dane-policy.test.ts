@@ -88,8 +88,12 @@ describe('end to end: what the operator says', function () {
       config: {
         'outbound.ini': QUICK,
         'tls-policy.ini': [
+          '[mta_sts]',
+          `ca_file=${lab.caFile}`,
           '[destinations]',
           '.only.test=dane-only',
+          '.verified.test=verify',
+          '.named.test=verify match=hub.example,.hubs.example',
           'expires.test=dane-only',
           '.watched.test=observe',
           'for-now.watching.test=observe until 2099-12-31',
@@ -180,6 +184,97 @@ describe('end to end: what the operator says', function () {
       )
       assertDeferred(without, /dane-required/)
       assert.equal(without.receiver.sessions.entries.length, 0)
+    })
+  })
+
+  describe('verify', () => {
+    const unsigned = { security: 'unsigned' } as const
+
+    it('MAND-09 nothing published, a public certificate with the MX name: delivered, trusted', async () => {
+      assertDelivered(await sendTo(lab, haraka, 'ok.verified.test', {}, unsigned))
+      const line = 'policy=operator require=authenticate verdict=trusted reason=operator-matched'
+      await said(haraka, 'ok.verified.test', line)
+    })
+
+    const names = (name: string) => [`mx1.${name}`]
+    const wrong: readonly (readonly [
+      string,
+      string,
+      (name: string) => HostSettings,
+      RegExp,
+      string,
+    ])[] = [
+      [
+        'another name',
+        'name.verified.test',
+        () => ({ certificate: lab.certificate('mx1.other.example') }),
+        /\(operator\) pkix-name-mismatch: expected mx1\.name\.verified\.test, presented mx1\.other/,
+        '4.7.5',
+      ],
+      [
+        'self-signed',
+        'self.verified.test',
+        (name) => ({ certificate: makeCertificate({ subject: name, san: names(name) }) }),
+        /pkix-untrusted/,
+        '4.7.5',
+      ],
+      [
+        'expired',
+        'expired.verified.test',
+        (name) => ({
+          certificate: [
+            makeCertificate({
+              ...{ subject: name, san: names(name), issuer: lab.ca },
+              notBefore: new Date(Date.now() - 10 * 86_400_000),
+              notAfter: new Date(Date.now() - 86_400_000),
+            }),
+            lab.ca,
+          ],
+        }),
+        /pkix-expired/,
+        '4.7.5',
+      ],
+      [
+        'STARTTLS taken away',
+        'stripped.verified.test',
+        () => ({ fault: 'no-starttls' }),
+        /starttls-not-offered/,
+        '4.7.4',
+      ],
+      [
+        'a matching TLSA record, and a certificate of no trusted CA',
+        'dane.verified.test',
+        (name) => ({
+          certificate: makeCertificate({ subject: name, san: names(name) }),
+          tlsa: [DANE_EE],
+        }),
+        /pkix-untrusted/,
+        '4.7.5',
+      ],
+      [
+        'the name of the host alone, where the operator gives others',
+        'host.named.test',
+        () => ({}),
+        /expected one of your own, hub\.example \.hubs\.example, presented mx1\.host\.named\.test/,
+        '4.7.5',
+      ],
+    ]
+    for (const [title, name, host, reason, status] of wrong) {
+      it(`MAND-09 ${title}: deferred, nothing in cleartext, whatever the message would rather`, async () => {
+        const headers = ['TLS-Required: No']
+        assertDeferred(await sendTo(lab, haraka, name, host(name), { headers }), reason, status)
+      })
+    }
+
+    it('MAND-09 one of the operator’s names: delivered, verified, whatever names the host', async () => {
+      for (const [name, presented] of [
+        ['one.named.test', 'hub.example'],
+        ['two.named.test', 'a.b.hubs.example'],
+      ] as const) {
+        const host = { certificate: lab.certificate(presented) }
+        assertDelivered(await sendTo(lab, haraka, name, host, unsigned))
+        await said(haraka, name, 'verdict=verified reason=operator-matched')
+      }
     })
   })
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { readConfig } from '../../plugins/config'
 import type { Config, IniFile } from '../../plugins/config'
 import { nextHopDomain } from '../../plugins/delivery/planner'
-import { endedDestinations, ruleFor } from '../../plugins/destinations'
+import { destinationText, endedDestinations, ruleFor } from '../../plugins/destinations'
 import { clusterNodes, sentinels } from '../../plugins/store/redis/settings'
 
 const anyServer = () => undefined
@@ -131,6 +131,33 @@ describe('config', () => {
       'a day',
       { destinations: { 'a.test': 'off until 2026-02-30' } },
       /destinations\.a\.test=off until/,
+    ],
+    ...(
+      [
+        ['no name', 'verify match='],
+        ['an empty name', 'verify match=a.test,,b.test'],
+        ['an address', 'verify match=192.0.2.1'],
+        ['a name that no certificate can bear', 'verify match=a.0x7f.1'],
+        ['a path', 'verify match=a/b'],
+        ['too many', `verify match=${Array.from({ length: 33 }, (_, at) => `h${at}.test`).join()}`],
+      ] as const
+    ).map(
+      ([title, value]) =>
+        [
+          `match= with ${title}`,
+          { destinations: { 'a.test': value } },
+          /destinations\.a\.test=verify match=\S*: match= with 1 to 32 host names, or \.parent/,
+        ] as const,
+    ),
+    [
+      'match= behind another rule',
+      { destinations: { 'a.test': 'encrypt match=b.test' } },
+      /destinations\.a\.test=encrypt match=b\.test: match= behind the rule verify, and no other,/,
+    ],
+    [
+      'names without match=',
+      { destinations: { 'a.test': 'verify b.test' } },
+      /destinations\.a\.test=verify b\.test: one of/,
     ],
     ['a domain', { destinations: { '..a': 'off' } }, /destinations\.\.\.a: a domain/],
     [
@@ -320,6 +347,23 @@ describe('destinations', () => {
       assert.equal(ruleFor(config, name, now), expected)
     })
   }
+
+  it('MAND-09 names of verify are kept as a delivery compares them, and written as in the file', () => {
+    const { destinations } = accepted({
+      destinations: {
+        'a.test': 'verify match=MX.Partner.test, *.bücher.test until 2026-12-31',
+        'b.test': 'verify',
+      },
+    })
+    const [named, plain] = ['a.test', 'b.test'].map((name) => destinations.get(name))
+    const match = ['mx.partner.test', '.xn--bcher-kva.test']
+    assert.deepEqual(named, { rule: 'verify', match, until: '2026-12-31' })
+    assert.deepEqual(plain, { rule: 'verify' })
+    assert.equal(
+      destinationText(named),
+      'verify match=mx.partner.test,.xn--bcher-kva.test until 2026-12-31',
+    )
+  })
 
   it('exceptions that are over are told', () => {
     assert.deepEqual(endedDestinations(config, day), [])

@@ -14,6 +14,7 @@ const report: CheckReport = {
   treatment: 'enforce',
   asked: null,
   rule: null,
+  ruleMatch: [],
   ruleFor: null,
   ruleUntil: null,
   endedRules: [],

@@ -352,6 +352,121 @@ describe('decide: what the operator says', () => {
     assert.deepEqual(words, ['dane-required', 'dane'])
   })
 
+  const verify = (match?: readonly string[]) => rules({ destination: 'verify', match })
+  const unsigned = { mx: insecureMx } as const
+  const named = ['partner.test', '.partner.test']
+  /** What must pass, the names that count, who demands it, and what success is called. */
+  const inFull = ({ requirement, policy: by }: PlannedHost) => {
+    if (requirement.level !== 'authenticate') return `${word(requirement)} by ${by}`
+    const { host: name, match = [] } = requirement.pkix ?? {}
+    const names = [name, ...match].filter(Boolean).join(' ')
+    return `${word(requirement)} [${names}] by ${by}, ${requirement.success}`
+  }
+  const verified: readonly (readonly [string, Facts, readonly string[] | undefined, string])[] = [
+    ['no policy', facts(), undefined, 'pkix [mx1.rcpt.test] by operator, verified'],
+    [
+      'no policy, unsigned MX',
+      facts(unsigned),
+      undefined,
+      'pkix [mx1.rcpt.test] by operator, trusted',
+    ],
+    [
+      'no policy, unsigned MX, names',
+      facts(unsigned),
+      named,
+      'pkix [partner.test .partner.test] by operator, verified',
+    ],
+    [
+      'a route',
+      facts({ mx: { kind: 'route' } }),
+      undefined,
+      'pkix [mx1.rcpt.test] by operator, verified',
+    ],
+    [
+      'usable TLSA: both',
+      facts({ hosts: [host({ tlsa: tlsa.usable })] }),
+      undefined,
+      'dane+pkix [mx1.rcpt.test] by operator, verified',
+    ],
+    [
+      'usable TLSA behind an unsigned MX: both',
+      facts({ ...unsigned, hosts: [host({ tlsa: tlsa.usable })] }),
+      undefined,
+      'dane+pkix [mx1.rcpt.test] by operator, trusted',
+    ],
+    [
+      'usable TLSA behind an unsigned MX, names',
+      facts({ ...unsigned, hosts: [host({ tlsa: tlsa.usable })] }),
+      named,
+      'dane+pkix [partner.test .partner.test] by operator, verified',
+    ],
+    [
+      'unusable TLSA',
+      facts({ hosts: [host({ tlsa: tlsa.unusable })] }),
+      undefined,
+      'pkix [mx1.rcpt.test] by operator, verified',
+    ],
+    [
+      'STS enforce',
+      facts({ sts: policy('enforce') }),
+      undefined,
+      'pkix [mx1.rcpt.test] by sts, verified',
+    ],
+    [
+      'STS enforce, names: both',
+      facts({ sts: policy('enforce') }),
+      named,
+      'pkix [mx1.rcpt.test partner.test .partner.test] by sts, verified',
+    ],
+    [
+      'STS testing',
+      facts({ sts: policy('testing') }),
+      named,
+      'pkix [partner.test .partner.test] by operator, verified',
+    ],
+    ['STS that names others', facts({ sts: otherHost }), named, 'sts-mx-not-listed by sts'],
+    [
+      'TLSA lookup failed',
+      facts({ hosts: [host({ tlsa: tlsa.failed })] }),
+      named,
+      'tlsa-lookup-failed by dane',
+    ],
+    [
+      'an address in the place of a name',
+      facts({ hosts: [host({ host: '192.0.2.1' })] }),
+      named,
+      'verify-no-name by operator',
+    ],
+  ]
+  for (const [title, given, match, expected] of verified) {
+    it(`MAND-09 verify${match ? ' match=' : ''}: ${title} -> ${expected}`, () => {
+      const planned = only(given, verify(match))
+      assert.equal(inFull(planned), expected)
+      const insisted = planned.demands.filter(({ enforced }) => enforced)
+      const isOthers = /by (?:sts|dane)$/.test(expected)
+      assert.equal(
+        insisted.some((one) => one.policy === 'operator'),
+        !isOthers,
+      )
+    })
+  }
+
+  it('MAND-09 verify beside STS and DANE that must both pass asks for the names as well', () => {
+    const given = facts({ sts: policy('enforce'), hosts: [host({ tlsa: tlsa.usable })] })
+    const planned = only(given, { ...verify(named), withDane: 'both' })
+    assert.equal(
+      inFull(planned),
+      'dane+pkix [mx1.rcpt.test partner.test .partner.test] by dane+sts, verified',
+    )
+    const policies = planned.demands.map((one) => one.policy)
+    assert.deepEqual(policies, ['dane', 'sts', 'operator'])
+  })
+
+  it('MAND-09 verify with enable_tls=false: the host is not used', () => {
+    const off = { ...verify(), tlsSwitchedOff: true }
+    assert.equal(word(only(facts(), off).requirement), 'tls-switched-off')
+  })
+
   it('enable_tls=false: hosts that demand TLS are refused, others stay', () => {
     const off = rules({ tlsSwitchedOff: true })
     assert.equal(word(only(facts({ sts: policy('enforce') }), off).requirement), 'tls-switched-off')
@@ -372,6 +487,14 @@ describe('raiseToOperatorsFloor', () => {
   it('DNS-16 behind an insecure MX that is trusted, never verified', () => {
     const { requirement } = raiseToOperatorsFloor(only(unusable), false)
     assert.ok(requirement.level === 'authenticate' && requirement.success === 'trusted')
+  })
+
+  it('MAND-09 beside names of the operator’s own it asks for the name of the host', () => {
+    const given = only(facts(), rules({ destination: 'verify', match: ['partner.test'] }))
+    const { requirement } = raiseToOperatorsFloor(given, false)
+    assert.ok(requirement.level === 'authenticate')
+    const { host: name, match } = requirement.pkix ?? {}
+    assert.deepEqual({ name, match }, { name: 'mx1.rcpt.test', match: ['partner.test'] })
   })
 
   for (const [title, given] of [
@@ -407,6 +530,26 @@ describe('decide: strictness only rises', () => {
         const given = facts({ mx, sts, hosts: [host({ tlsa: dane })] })
         const { requirement } = only(given, rules({ destination: 'encrypt' }))
         assert.ok(rank(requirement) >= LEVELS.indexOf('encrypt'))
+      }),
+    )
+  })
+
+  it('MAND-09 nor what verify demands, which takes nothing from what the receiver publishes', () => {
+    fc.assert(
+      fc.property(anyTlsa, anySts, anyMx, fc.boolean(), (dane, sts, mx, isNamed) => {
+        const given = facts({ mx, sts, hosts: [host({ tlsa: dane })] })
+        const match = isNamed ? ['partner.test'] : undefined
+        const { requirement } = only(given, rules({ destination: 'verify', match }))
+        const { requirement: without } = only(given)
+        assert.ok(rank(requirement) >= LEVELS.indexOf('authenticate'))
+        if (without.level === 'refuse') assert.deepEqual(requirement, without)
+        if (requirement.level !== 'authenticate') return
+        assert.ok(requirement.pkix)
+        assert.deepEqual(requirement.pkix.match, match)
+        if (without.level !== 'authenticate') return
+        assert.deepEqual(requirement.dane, without.dane)
+        if (without.pkix) assert.equal(requirement.pkix.host, without.pkix.host)
+        if (without.success === 'verified') assert.equal(requirement.success, 'verified')
       }),
     )
   })

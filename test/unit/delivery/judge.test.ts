@@ -115,6 +115,41 @@ describe('judge: a session against its requirement', () => {
       session([stranger]),
       'refused pkix-name-mismatch',
     ],
+    ...(
+      [
+        ['the name of the host is none of them', ['partner.test'], 'refused pkix-name-mismatch'],
+        ['one of them', ['partner.test', HOST], 'verified operator-matched'],
+        ['below a parent', ['.test'], 'verified operator-matched'],
+        ['a parent is not below itself', [`.${HOST}`], 'refused pkix-name-mismatch'],
+        ['no name at all', [], 'refused pkix-name-mismatch'],
+      ] as const
+    ).map(
+      ([title, match, word]) =>
+        [
+          `MAND-09 names of the operator's own: ${title}`,
+          authenticate({ pkix: { match, patterns: [], by: 'operator' } }),
+          session(chain.chain),
+          word,
+        ] as const,
+    ),
+    [
+      'MAND-09 the host and a name of the operator’s own: both must be there',
+      authenticate({ pkix: { ...pkix, match: ['partner.test'] } }),
+      session(chain.chain),
+      'refused pkix-name-mismatch',
+    ],
+    [
+      'MAND-09 DANE and a name of the operator’s own: both must pass',
+      authenticate({ dane: dane(good), pkix: { match: [HOST], patterns: [], by: 'operator' } }),
+      session(chain.chain, 'SELF_SIGNED_CERT_IN_CHAIN'),
+      'refused pkix-untrusted',
+    ],
+    [
+      'PKIX without a name to expect',
+      authenticate({ pkix: { patterns: [] } }),
+      session(chain.chain),
+      'refused pkix-name-mismatch',
+    ],
     [
       'PKIX, unknown root',
       authenticate({ pkix }),

@@ -186,10 +186,40 @@ describe('decide: a message with REQUIRETLS', () => {
     ['observe', { destination: 'observe' }, 'pkix by requiretls must verified'],
     ['mode observe', { leftAlone: true }, 'pkix by requiretls must verified'],
     ['encrypt', { destination: 'encrypt' }, 'pkix by requiretls must verified'],
+    ['verify', { destination: 'verify' }, 'pkix by requiretls must verified'],
     ['dane-only', { destination: 'dane-only' }, 'dane-required'],
     ['enable_tls=false', { tlsSwitchedOff: true }, 'tls-switched-off'],
     ['txt_failure=defer', { txtFailure: 'defer' }, 'pkix by requiretls must verified'],
   ]
+  const verify = { destination: 'verify', match: ['partner.test'] } as const
+  const signed = { tlsa: 'none', mx: 'secure', names: 'mx1.rcpt.test partner.test' } as const
+  for (const { mx, tlsa: dane, names } of [
+    signed,
+    { ...signed, mx: 'insecure', names: undefined },
+    { ...signed, tlsa: 'usable', names: 'partner.test' },
+    { tlsa: 'usable', mx: 'insecure', names: undefined },
+  ] as const) {
+    it(`MAND-09 verify match=, MX ${mx}, TLSA ${dane}: the operator's names make no MX record safe -> ${names ?? 'refused'}`, () => {
+      const given = facts({
+        mx: mx === 'secure' ? secureMx('mx1.rcpt.test') : unsignedMx,
+        hosts: [host({ tlsa: tlsa[dane] })],
+      })
+      const { outcome } = decide(given, rules({ demand: 'requiretls', ...verify }), () => 0)
+      const planned = outcome.kind === 'hosts' ? outcome.hosts[0] : undefined
+      assert.ok(planned)
+      const { requirement } = planned
+      if (names === undefined) {
+        assert.ok(requirement.level === 'refuse')
+        assert.equal(requirement.reason, 'requiretls-mx-not-validated')
+        return
+      }
+      assert.ok(requirement.level === 'authenticate' && requirement.requiretls === 'must')
+      const { host: own, match = [] } = requirement.pkix ?? {}
+      assert.equal([own, ...match].filter(Boolean).join(' '), names)
+      assert.equal(requirement.dane !== undefined, dane === 'usable')
+    })
+  }
+
   for (const [title, changes, expected] of exceptions) {
     it(`RQ-01 ${title}: the author's demand is no policy of the receiver's -> ${expected}`, () => {
       const by = rules({ demand: 'requiretls', ...changes })
@@ -265,7 +295,7 @@ describe('decide: a message with TLS-Required: No', () => {
   })
 
   it('MAND-08 takes nothing from the rules of the operator', () => {
-    for (const destination of ['encrypt', 'dane-only'] as const) {
+    for (const destination of ['encrypt', 'verify', 'dane-only'] as const) {
       const given = facts({ hosts: [host({ tlsa: tlsa.usable })] })
       const by = (demand: Rules['demand']) => roundsOf(given, rules({ destination, demand }))
       assert.deepEqual(by('tls-required-no'), by(undefined))

@@ -273,6 +273,17 @@ describe('what the end of a host adds to a report (RFC 8460 §4)', () => {
     assert.deepEqual(inShort(attribute(end)), ['tlsa failure dane-required'])
   })
 
+  it('MAND-09 a certificate that the operator alone demands is no policy of the receiver’s', () => {
+    const byPolicy = [policyEnd({ policy: 'operator', met: false, reason: 'pkix-untrusted' })]
+    const refused = { policy: 'operator', verdict: 'refused', reason: 'pkix-untrusted' } as const
+    assert.deepEqual(counted({ ...refused, byPolicy }), ['no-policy-found success'])
+    const both = [policyEnd({ policy: 'sts', met: true, reason: 'sts-matched' }), ...byPolicy]
+    const beside = { ...refused, facts: facts({ sts: sts() }), byPolicy: both }
+    assert.deepEqual(counted(beside), ['sts success'])
+    const noName = { policy: 'operator', verdict: 'refused', reason: 'verify-no-name' } as const
+    assert.deepEqual(inShort(attribute(notContacted(noName))), [])
+  })
+
   it('TT-20 a host that the policy does not list is not contacted: no addresses', () => {
     const end = notContacted({
       facts: facts({ sts: sts() }),

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { matchDnsId, normalizeHostName, presentedNames } from '../../../plugins/x509/names'
+import {
+  matchDnsId,
+  matchNameOrParent,
+  normalizeHostName,
+  presentedNames,
+} from '../../../plugins/x509/names'
 import { makeCertificate, makeKey, type CertificateRequest } from '../../support/certificates'
 
 const key = makeKey()
@@ -266,6 +271,35 @@ describe('x509: reference identifiers', () => {
       }),
       { numRuns: 200 },
     )
+  })
+
+  for (const [title, presented, name, expected] of [
+    ['itself', 'a.test', 'a.test', true],
+    ['another', 'b.test', 'a.test', false],
+    ['a wildcard for it', '*.a.test', 'mx.a.test', true],
+    ['a host below the parent', 'mx.a.test', '.a.test', true],
+    ['one far below it', 'MX.b.a.test', '.a.test', true],
+    ['a wildcard for all below it', '*.a.test', '.a.test', true],
+    ['the parent itself', 'a.test', '.a.test', false],
+    ['a name that only ends so', 'bada.test', '.a.test', false],
+    ['a wildcard above it', '*.test', '.a.test', false],
+    ['a wildcard within', 'x.*.a.test', '.a.test', false],
+    ['half a wildcard', 'x*.a.test', '.a.test', false],
+    ['a label that is empty', '.a.test', '.a.test', false],
+    ['an octet that no name has', 'x\0y.a.test', '.a.test', false],
+    ['a trailing dot', 'mx.a.test.', '.a.test', false],
+    ['a blank', 'x y.a.test', '.a.test', false],
+  ] as const) {
+    it(`MAND-09 ${title}: ${JSON.stringify(presented)} for ${name} -> ${expected}`, () => {
+      const { certificate } = makeCertificate({ key, san: [{ bytes: Buffer.from(presented) }] })
+      const found = matchNameOrParent(certificate, ['mx.elsewhere.example', name])
+      assert.equal(found, expected ? name : undefined)
+    })
+  }
+
+  it('MAND-09 the common name counts for nothing', () => {
+    const { certificate } = makeCertificate({ key, subject: 'mx.a.test' })
+    assert.equal(matchNameOrParent(certificate, ['mx.a.test', '.a.test']), undefined)
   })
 
   it('property: any subjectAltName never throws', () => {
