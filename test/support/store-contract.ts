@@ -317,6 +317,15 @@ function register(make: () => StoreUnderTest): void {
     assert.equal(await value(other.getNote('rcpt.test', 'report/1', everywhere)), 'over')
     assert.equal(await value(other.getNote('rcpt.test', 'report/2', everywhere)), undefined)
   })
+  it('SF-22 a worker sees what another has written, also where it looked a moment before', async () => {
+    const other = under.shared ? await another() : store
+    for (let n = 0; n < 100; n++) {
+      const name = `failed/${n}`
+      assert.equal(await value(other.getNote('rcpt.test', name)), undefined)
+      await value(store.setNote('rcpt.test', name, 'now', HOUR))
+      assert.equal(await value(other.getNote('rcpt.test', name)), 'now')
+    }
+  })
   it('SF-22 of many who ask at once, one gets the lease', async () => {
     const workers = under.shared ? await Promise.all([another(), another(), another()]) : [store]
     const asked = workers.flatMap((worker, w) =>

@@ -77,7 +77,11 @@ export function createAccess(file: LmdbFile, tools: AccessTools): Access {
 
   const usable = (): Stored<LmdbFile> => {
     if (closed) return failed('the store is closed')
-    if (!file.isCut()) return stored(file)
+    if (!file.isCut()) {
+      // LMDB shows the state of an earlier look until a timer has run: what another process wrote since would be missed.
+      file.root.resetReadTxn()
+      return stored(file)
+    }
     if (!cut) {
       cut = true
       troubles.begin({
