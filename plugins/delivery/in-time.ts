@@ -1,24 +1,19 @@
 /** The last guard: a decision that never comes must not keep its mail for ever. */
-import { timeLimit } from '../dnssec-stub'
+import { whenOver } from '../dnssec-stub'
 
 /**
- * @param stoodInLineMs Milliseconds, in all, in which lookups stood in line: they are not counted (timeLimit).
+ * @param stoodInLineMs Milliseconds, in all, in which lookups stood in line: they are not counted (whenOver).
  * @throws Error where the decision has not come in time, or rejected.
  */
-export async function inTime<T>(
+export function inTime<T>(
   decision: Promise<T>,
   milliseconds: number,
   stoodInLineMs: () => number,
 ): Promise<T> {
-  const { signal, stop } = timeLimit(milliseconds, stoodInLineMs)
-  const late = new Promise<never>((_resolve, reject) => {
-    signal.addEventListener('abort', () => {
+  return new Promise((resolve, reject) => {
+    const stop = whenOver(milliseconds, stoodInLineMs, () => {
       reject(new Error(`no decision within ${milliseconds / 1000} seconds`))
     })
+    decision.finally(stop).then(resolve, reject)
   })
-  try {
-    return await Promise.race([decision, late])
-  } finally {
-    stop()
-  }
 }

@@ -78,10 +78,17 @@ export function worthTrying(
   if (self === undefined) return addresses
   return addresses.filter(
     (address) =>
-      !contains(NEVER_REMOTE, address) &&
+      !isNeverRemote(address) &&
       !self.private.includes(address) &&
       !self.addresses.includes(address),
   )
+}
+
+/** What BlockList says of other addresses is known without it: it makes three objects at each question, for each address of a host. */
+const MAY_BE_NEVER_REMOTE = /^(?:127\.|169\.|[0:f])/i
+
+function isNeverRemote(address: string): boolean {
+  return MAY_BE_NEVER_REMOTE.test(address) && contains(NEVER_REMOTE, address)
 }
 
 function contains(list: BlockList, address: string): boolean {

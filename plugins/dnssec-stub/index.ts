@@ -19,5 +19,5 @@ export {
 } from './self-test'
 export { systemServers, type SystemServers } from './resolv-conf'
 export { parseServer, serverText, type Server, type TrustAd } from './servers'
-export { timeLimit, type TimeLimit } from './time-limit'
+export { timeLimit, type TimeLimit, whenOver } from './time-limit'
 export type * from './types'

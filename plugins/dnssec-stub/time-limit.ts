@@ -47,6 +47,22 @@ export function timeLimit(
   const end = new AbortController()
   // Every lookup of a plan listens to it: many of them are no leak, and no warning to the operator.
   setMaxListeners(0, end.signal)
+  const over = () => {
+    end.abort()
+  }
+  return { signal: end.signal, stop: whenOver(milliseconds, stoodMs, over, longestLineMs) }
+}
+
+/**
+ * The same without a signal, which costs several times as much to make.
+ * @returns what ends the clock
+ */
+export function whenOver(
+  milliseconds: number,
+  stoodMs: () => number,
+  over: () => void,
+  longestLineMs = LONGEST_LINE_MS,
+): () => void {
   const began = stoodMs()
   let granted = 0
   let timer: NodeJS.Timeout
@@ -54,11 +70,13 @@ export function timeLimit(
     timer = setTimeout(() => {
       const owed = Math.min(stoodMs() - began, longestLineMs) - granted
       granted += owed
-      if (owed < 1) end.abort()
+      if (owed < 1) over()
       else wait(owed)
     }, ms)
     timer.unref()
   }
   wait(milliseconds)
-  return { signal: end.signal, stop: () => clearTimeout(timer) }
+  return () => {
+    clearTimeout(timer)
+  }
 }

@@ -103,13 +103,15 @@ export function createConnector(options: ConnectorOptions): Connect {
     else shareContext(socket)
     callback(null, socket)
     let end: HostEnd | undefined
+    const isJudged = tried.planned.demands.length > 0
     listen(socket, tried.address, {
+      wantsLocal: isJudged,
       onHeard: (heard) => {
         const meet = held(heard, {
           settings: options.contextSettings(),
           now: options.now(),
           askedFor: mx.from_dns ?? mx.exchange,
-          judges: tried.planned.demands.length > 0,
+          judges: isJudged,
         })
         end = tell(mark, endOfTried(tried, meet(tried.planned)))
       },

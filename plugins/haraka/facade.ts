@@ -164,13 +164,16 @@ function attributes(name: string | undefined): LoggedCertificate['subject'] {
  * @param keepsNoTlsMemory False: errors do not carry the mark that makes Haraka remember the host as one without TLS.
  */
 export function guardLateErrors(socket: HarakaSocket, keepsNoTlsMemory: boolean): void {
-  const realEmit = socket.emit.bind(socket)
-  socket.emit = (name: string | symbol, ...args: unknown[]): boolean => {
-    if (name === 'error') {
-      if (socket.listenerCount('error') === 0) return false
-      if (!keepsNoTlsMemory) unmark(args[0])
-    }
-    return realEmit(name, ...args)
+  // A listener of ours that stays costs nothing; to look at each event, of which a session has dozens, would.
+  const hear = (err: unknown): void => {
+    if (!keepsNoTlsMemory) unmark(err)
+  }
+  socket.prependListener('error', hear)
+  const removeAll = socket.removeAllListeners.bind(socket)
+  socket.removeAllListeners = (...names) => {
+    removeAll(...names)
+    if (!socket.listeners('error').includes(hear)) socket.prependListener('error', hear)
+    return socket
   }
 }
 

@@ -23,6 +23,8 @@ export interface Listeners {
   readonly onHeard: (heard: Heard) => void
   /** A session that had come to TLS broke; at most once. */
   readonly onLost: (detail: string) => void
+  /** Whether anybody asks for our own address, which is a question to the system. */
+  readonly wantsLocal: boolean
 }
 
 /**
@@ -31,7 +33,7 @@ export interface Listeners {
  */
 export function listen(socket: HarakaSocket, peer: string, listeners: Listeners): void {
   const dialogue = new StartTlsDialogue()
-  const local = socket.targetsocket.localAddress
+  const local = listeners.wantsLocal ? socket.targetsocket.localAddress : undefined
   let isOver = false
   let loss: Loss | undefined
 
@@ -89,9 +91,9 @@ export function listen(socket: HarakaSocket, peer: string, listeners: Listeners)
   })
   const removeAllListeners = socket.removeAllListeners.bind(socket)
   // Haraka ends every session with this; the listeners above would never hear of it.
-  socket.removeAllListeners = (...args: []) => {
+  socket.removeAllListeners = (...names) => {
     withoutTls('closed', 'the session ended')
-    return removeAllListeners(...args)
+    return removeAllListeners(...names)
   }
 }
 

@@ -21,6 +21,7 @@ export function oneLine(text: string, max = MAX_DETAIL): string {
 
 /** The words of others, before they go into any line of a log: no reader of logs, by whatever pattern, finds a field in them. */
 export function wordsOf(text: string): string {
+  if (!/[^\x20-\x7e]|["=]/.test(text)) return text
   return text
     .replace(/[^\x20-\x7e]/g, '?')
     .replace(/"/g, "'")

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fault, wordsOf } from '../support/faults-page'
+import { fault, literally, wordsOf } from '../support/faults-page'
 import { type Haraka, Lab } from '../support/lab'
 import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { type Domain, makeDomain } from '../support/lab/world'
@@ -55,12 +55,8 @@ describe('end to end: the settings file of a cluster', function () {
         from,
         timeout: 30_000,
       })
-      const lines = haraka.log().slice(from)
       for (const words of wordsOf(ROW))
-        assert.ok(
-          lines.some((line) => line.includes(words)),
-          words,
-        )
+        await haraka.waitForLine(words, literally(words), { from, timeout: 30_000 })
       const ready = haraka.log().length
       await writeFile(path(), RULE)
       await haraka.waitForLine('a worker', /LAB \{"kind":"ready"/, { from: ready, timeout: 60_000 })

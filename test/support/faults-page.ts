@@ -20,3 +20,8 @@ export function fault(row: string): string {
   if (!faults().includes(row)) throw new Error(`docs/faults.md has no row ${row}`)
   return row
 }
+
+/** Finds these words as they stand. */
+export function literally(words: string): RegExp {
+  return new RegExp(words.replace(/[^\w ]/g, '\\$&'))
+}

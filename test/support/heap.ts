@@ -3,6 +3,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 setFlagsFromString('--expose-gc')
+// Code that ran once is kept: tests that ran before must not give back memory while one measures.
+setFlagsFromString('--no-flush-bytecode')
 const collect = runInNewContext('gc') as () => void
 
 /** Octets that live now, in the heap and outside of it; all that nothing holds is collected before. */

@@ -32,7 +32,7 @@ export interface Findings {
   }
   readonly lateError: {
     readonly unguarded: string
-    readonly guarded: string
+    readonly guarded: readonly string[]
     readonly heard: string
   }
 }
@@ -171,7 +171,9 @@ async function lateError(): Promise<Findings['lateError']> {
   const unguarded = emitLate(await connected())
   const socket = await connected()
   guardLateErrors(socket, false)
-  const guarded = emitLate(socket)
+  const guarded = [emitLate(socket), emitLate(socket)]
+  socket.removeAllListeners('error')
+  guarded.push(emitLate(socket))
   const other = await connected()
   guardLateErrors(other, false)
   const heard = await new Promise<string>((resolve) => {

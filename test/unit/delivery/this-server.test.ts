@@ -3,8 +3,10 @@
  * no better are dropped) and "at this address is no remote mail server" (it is left out, alone, as plain Haraka does).
  */
 import assert from 'node:assert/strict'
+import { BlockList, isIP } from 'node:net'
+import fc from 'fast-check'
 import { decide } from '../../../plugins/delivery/decide'
-import { thisServer } from '../../../plugins/delivery/this-server'
+import { thisServer, worthTrying } from '../../../plugins/delivery/this-server'
 import { facts, host, rules, tlsa } from '../../support/facts'
 
 const GOOD = '198.51.100.7'
@@ -87,6 +89,38 @@ describe('this server, and addresses of no remote one', () => {
       )
     })
   }
+
+  it('DNS-14 what is no remote address is what Node says of each network, whatever the address', () => {
+    const never = new BlockList()
+    never.addSubnet('0.0.0.0', 32)
+    never.addSubnet('127.0.0.0', 8)
+    never.addSubnet('169.254.0.0', 16)
+    for (const name of ['::', '::1']) never.addAddress(name, 'ipv6')
+    never.addSubnet('fe80::', 10, 'ipv6')
+    never.addSubnet('fc00::', 7, 'ipv6')
+    const begins = ['0.0.', '127.', '128.', '126.', '169.254.', '169.', '16.', '1.', '223.']
+    const inV4 = fc
+      .tuple(fc.constantFrom(...begins), fc.array(fc.nat(255), { minLength: 4, maxLength: 4 }))
+      .map(([begin, rest]) => `${begin}${rest.join('.')}`.split('.').slice(0, 4).join('.'))
+    const inV6 = fc
+      .tuple(
+        fc.constantFrom('fe80:', 'feb', 'fec', 'fd', 'fb', 'FC', '0:', '2', '::', '::ffff:', ''),
+        fc.ipV6(),
+      )
+      .map(([begin, rest]) => `${begin}${rest}`)
+    fc.assert(
+      fc.property(fc.oneof(fc.ipV4(), fc.ipV6(), inV4, inV6), (address) => {
+        const family = isIP(address)
+        if (family === 0) return
+        assert.equal(
+          worthTrying([address], thisServer('x.test', [], [])).length === 0,
+          never.check(address, family === 6 ? 'ipv6' : 'ipv4'),
+          address,
+        )
+      }),
+      { numRuns: 2000 },
+    )
+  })
 
   it('DNS-14 our own name is a loop wherever its addresses lead', () => {
     assert.deepEqual(planned(at('sender.test', 10, GOOD), at('worse.test', 20, GOOD)), ['mx-loop'])
