@@ -45,6 +45,8 @@ export class ReportsWorld {
   /** May throw Killed: the worker dies there, and nothing of what it would have done is done. */
   at: (step: string, domain: string, worker: number) => void = () => undefined
   readonly counts = new Map<string, DomainDay>()
+  /** The part of each domain that was counted. */
+  private readonly parts = new Map<string, number>()
   readonly store: Store
 
   constructor(store?: Store) {
@@ -52,6 +54,7 @@ export class ReportsWorld {
   }
 
   count(domain: string, day = dayOf(this.now)): void {
+    this.parts.set(domain, partOf(domain))
     this.counts.set(`${day} ${domain}`, {
       domain,
       day,
@@ -85,7 +88,9 @@ export class ReportsWorld {
       readPart: (day, part) =>
         ask(() => {
           const all = [...this.counts.values()]
-          const value = all.filter((each) => each.day === day && partOf(each.domain) === part)
+          const value = all.filter(
+            (each) => each.day === day && this.parts.get(each.domain) === part,
+          )
           return Promise.resolve({ ok: true, value })
         }),
       readDomain: (day, domain) =>
@@ -132,7 +137,7 @@ export class ReportsWorld {
   }
 
   /** Lets the time pass, with a look of each worker every few minutes. */
-  async pass(ms: number, workers: readonly Rounds[], step = 5 * MINUTE): Promise<void> {
+  async pass(ms: number, workers: readonly Rounds[], step = 10 * MINUTE): Promise<void> {
     for (const end = this.now + ms; this.now < end; this.now += step) {
       await Promise.all(workers.map((worker) => worker.look()))
     }

@@ -47,16 +47,6 @@ const LOG = [
 ].map((end) => `2026-01-01T00:00:00.000Z [NOTICE] [-] [tls-policy] tls-policy: ${logLine(end)}\n`)
 
 let folder: string
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'tls-policy-docs-'))
-  mkdirSync(join(folder, 'config'))
-  writeFileSync(join(folder, 'config/plugins'), 'relay\n')
-  writeFileSync(join(folder, 'haraka.log'), LOG.join(''))
-})
-afterEach(() => {
-  rmSync(folder, { recursive: true })
-})
-
 function run(program: string, args: readonly string[]): string {
   const env = { ...process.env, PATH: searchPath }
   const { status, stdout, stderr, error } = spawnSync(program, args, {
@@ -76,6 +66,16 @@ const ROOT_KEY =
   '. IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D'
 
 describe('commands in the docs', () => {
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'tls-policy-docs-'))
+    mkdirSync(join(folder, 'config'))
+    writeFileSync(join(folder, 'config/plugins'), 'relay\n')
+    writeFileSync(join(folder, 'haraka.log'), LOG.join(''))
+  })
+  afterEach(() => {
+    rmSync(folder, { recursive: true })
+  })
+
   it('install.md: the plugin is added, and refusals are counted', () => {
     const [add = '', count = '', ...more] = blocks('install.md', 'sh run')
     assert.deepEqual(more, [])

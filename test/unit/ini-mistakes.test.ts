@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { readLines } from '../../plugins/ini'
 import { findLineMistakes } from '../../plugins/ini-mistakes'
 import { readTlsPolicyIni, saysNothing, settingsGone, withoutEffect } from '../../plugins/settings'
+import { codePoint } from '../support/code-point'
 
 interface HarakasReader {
   parseIni(name: string, options: object, text: string): Readonly<Record<string, unknown>>
@@ -81,7 +82,7 @@ describe('lines of an ini file that say something else than was meant', () => {
     const piece = fc.oneof(
       fc.constantFrom('mode', '*.a.b', 'bü.c', '[destinations]', '[s]', '__proto__', '=', ' = '),
       fc.constantFrom('\n', '\r\n', '\\\n', ' ', ';', '#', '[', ']', ':', '"', 'off', '\ufeff'),
-      fc.string({ maxLength: 3, unit: 'binary' }),
+      fc.string({ maxLength: 3, unit: codePoint }),
     )
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 30 }), (pieces) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { COLUMNS, fromNow, printable, styleFor, utc, wrap } from '../../../plugins/cli/words'
+import { codePoint } from '../../support/code-point'
 
 describe('words of the command', () => {
   it('wrap: no line is longer than 80 columns, and no character is lost', () => {
@@ -22,7 +23,7 @@ describe('words of the command', () => {
   it('printable: nothing of what others say can steer a terminal', () => {
     assert.equal(printable('a\x1b[2Jb\nc\u0000é\u202e'), 'a?[2Jb, c???')
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => {
+      fc.property(fc.string({ unit: codePoint }), (text) => {
         assert.match(printable(text, 20), /^[\x20-\x7e]{0,40}$/)
       }),
     )

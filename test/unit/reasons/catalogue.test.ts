@@ -6,6 +6,7 @@ import { logLine } from '../../../plugins/telemetry/log-line'
 import { plainWords, REASONS, sourceOf, statusCode } from '../../../plugins/reasons/catalogue'
 import { reasonsPage } from '../../support/reasons-page'
 import type { ReasonCode } from '../../../plugins/reasons/codes'
+import { codePoint } from '../../support/code-point'
 
 describe('reasons', () => {
   it('docs/reasons.md says what the code says', () => {
@@ -66,7 +67,7 @@ describe('log line', () => {
 
   const KEYS = 'domain mx ip policy require verdict reason rfc mode tls unmet detail'.split(' ')
   const hostile = fc.oneof(
-    fc.string({ unit: 'binary' }),
+    fc.string({ unit: codePoint }),
     fc
       .array(
         fc.constantFrom(

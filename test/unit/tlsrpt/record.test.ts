@@ -7,6 +7,7 @@ import {
   reportName,
 } from '../../../plugins/tlsrpt/record'
 import { cpuMilliseconds } from '../../support/cpu'
+import { codePoint } from '../../support/code-point'
 
 function parse(...records: string[]) {
   return parseReportRecord(records.map((record) => Buffer.from(record, 'latin1')))
@@ -118,7 +119,7 @@ describe('the TXT record at _smtp._tls (RFC 8460 §3)', () => {
 
   it('TR-17 anything at all gives an outcome, and nothing unprintable', () => {
     const piece = fc.oneof(
-      fc.string({ unit: 'binary', maxLength: 20 }),
+      fc.string({ unit: codePoint, maxLength: 20 }),
       fc.constantFrom('v=TLSRPTv1;', 'rua=', 'mailto:', 'https://', ',', ';', '%', '@', '"', '\\'),
     )
     fc.assert(

@@ -136,7 +136,7 @@ describe('rounds of reports', () => {
       }
       let number = 1
       let worker = world.worker(number)
-      for (const end = world.now + 40 * HOUR; world.now < end; world.now += 5 * MINUTE) {
+      for (const end = world.now + 40 * HOUR; world.now < end; world.now += 10 * MINUTE) {
         // A worker that died is followed by another one.
         if (dead.has(number)) worker = world.worker((number += 1))
         await worker.look()

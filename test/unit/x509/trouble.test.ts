@@ -5,6 +5,7 @@ import { connect, createServer as createTlsServer, type TlsOptions } from 'node:
 import fc from 'fast-check'
 import { troubleText } from '../../../plugins/x509/trouble'
 import { makeCertificate } from '../../support/certificates'
+import { codePoint } from '../../support/code-point'
 
 const own = makeCertificate({ subject: 'mx' })
 const ssl = (rest: string) => new Error(`808C8EDEA57F0000:error:0A000438:SSL routines:${rest}\n`)
@@ -34,7 +35,7 @@ describe('errors of a connection in plain words', () => {
   }
 
   it('property: one line of printable ASCII, at most 300 characters, whatever comes', () => {
-    const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 600 }), fc.anything())
+    const text = fc.oneof(fc.string({ unit: codePoint, maxLength: 600 }), fc.anything())
     fc.assert(fc.property(text, (anything) => /^[\x20-\x7e]{0,300}$/.test(troubleText(anything))))
   })
 
