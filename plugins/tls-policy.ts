@@ -8,6 +8,7 @@ import { denysoft, ok } from 'haraka-constants'
 import { createAhead } from './delivery/ahead'
 import { treatmentOf } from './delivery/planner'
 import type { Planner } from './delivery/planner'
+import { messageId } from './haraka/attempt'
 import { createControl } from './haraka/control'
 import { dkimFiles } from './haraka/dkim-files'
 import { findHost, type Host } from './haraka/host'
@@ -32,6 +33,7 @@ import type { Reports } from './reports'
 import { storeFolderBeside } from './settings'
 import { hopRuleFor } from './requiretls-hops'
 import { loggerOf, tellHealth, tellRequireTls, tellStart } from './tell-start'
+import { createWaiting } from './waiting/notes'
 import { prepareStore, wire } from './wiring'
 import type { Wiring } from './wiring'
 import { readWorkers } from './workers'
@@ -137,6 +139,11 @@ export function register(this: HarakaPlugin): void {
     metrics,
     log,
   })
+  const waiting = createWaiting({
+    store: async () => (await start()).store,
+    clock: Date.now,
+    log,
+  })
   const control = createControl({
     planner: tapPlanner(planner, metrics, () => performance.now()),
     honourTlsRequiredNo: () => config().tlsRequired.honour,
@@ -155,6 +162,7 @@ export function register(this: HarakaPlugin): void {
       hmail.lognotice(this, `tls-policy: ${logLine(end)}`)
       metrics.ended(end)
       reporting.ended(hmail, end)
+      waiting.ended(messageId(hmail), end)
     },
   })
   seam.install({ ...control, ...queueHandlers })
@@ -194,6 +202,7 @@ export function register(this: HarakaPlugin): void {
       retired = true
       reports?.stop()
       reporting.retire().catch(hasSaidSo)
+      waiting.retire().catch(hasSaidSo)
       wiring?.then(({ sts }) => {
         sts.stopRefreshing()
       }, hasSaidSo)

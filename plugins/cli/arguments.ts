@@ -24,6 +24,7 @@ export type Command =
   | { readonly kind: 'reports pending' }
   | { readonly kind: 'reports send'; readonly domain: string; readonly day?: string }
   | { readonly kind: 'reports drop'; readonly domain: string; readonly day?: string }
+  | { readonly kind: 'waiting'; readonly domain?: string }
   | { readonly kind: 'doctor' }
 
 export type Arguments =
@@ -46,6 +47,10 @@ export const USAGE = `Usage: haraka-tls-policy [-c HARAKA_DIR] COMMAND
       --requiretls, --tls-required-no: a message that asks for that.
       Exit code 0: would be delivered, verified (only --connect knows);
       1: delivered, not verified or not known to be; 2: deferred or returned.
+  waiting [DOMAIN]             destinations whose mail waits, or came back,
+                               because of a policy: which host, why, since
+                               when, and what is to be done. Exit code 0: none;
+                               1: some; 2: not known
   policies list                MTA-STS policies that are kept
   policies show DOMAIN         one of them; exit code 1 where there is none
   policies refresh DOMAIN      fetch it now, whatever is kept
@@ -130,6 +135,8 @@ function readCommand(
       return readPolicies(rest)
     case 'reports':
       return readReports(rest, values.day)
+    case 'waiting':
+      return readWaiting(rest)
     case 'doctor':
       return rest.length === 0 ? { kind: 'doctor' } : 'doctor takes nothing more'
     default:
@@ -173,6 +180,12 @@ function readPolicies([word, domain, ...rest]: readonly string[]): Command | str
   if (domain === undefined || rest.length > 0) return `policies ${word} takes one domain`
   if (!mayBeDomain(domain)) return noDomain(domain)
   return { kind: word, domain }
+}
+
+function readWaiting([domain, ...rest]: readonly string[]): Command | string {
+  if (rest.length > 0) return 'waiting takes one domain, or none'
+  if (domain === undefined) return { kind: 'waiting' }
+  return mayBeDomain(domain) ? { kind: 'waiting', domain } : noDomain(domain)
 }
 
 function readReports(

@@ -21,6 +21,7 @@ import { reportsShow, reportsToday, reportsTodayText } from './reports'
 import { isHarakaFolder, readSettings } from './settings'
 import type { Settings } from './settings'
 import { becomeHaraka, selfOf } from './this-machine'
+import { waiting, waitingText } from './waiting'
 import { styleFor, wrap } from './words'
 import type { Style } from './words'
 import { errorText } from '../x509/trouble'
@@ -118,6 +119,11 @@ async function reportOf(
   if (command.kind === 'check') {
     const report = await check({ ...command, now }, settings, wiring)
     return { json: report, text: (style) => checkText(report, style) }
+  }
+  if (command.kind === 'waiting') {
+    const at = now()
+    const report = await waiting(wiring.store, settings.config, at, command.domain)
+    return { json: report, text: (style) => waitingText(report, at.getTime(), style) }
   }
   if (command.kind === 'reports today') {
     const { tlsrpt } = settings.config

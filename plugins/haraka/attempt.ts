@@ -196,6 +196,11 @@ export function domainOf({ todo }: Pick<HMailItem, 'todo'>): string {
   return String(todo.domain)
 }
 
+/** What tells a message from all others, at each of its tries. */
+export function messageId({ todo }: Pick<HMailItem, 'todo'>): string {
+  return String(todo.uuid)
+}
+
 /** One line, ASCII. */
 export function inPlainWords(hmail: HMailItem, reason: ReasonCode, asked = false): string {
   return ascii(plainWords(reason, domainOf(hmail), asked))

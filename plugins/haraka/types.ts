@@ -46,6 +46,8 @@ export interface HMailItem {
   readonly todo: {
     readonly domain: HarakaDomain
     readonly rcpt_to: Recipient[]
+    /** Of the transaction, as kept in the queue file. */
+    readonly uuid?: unknown
     /** Without a user, that of a notification. */
     readonly mail_from?: { readonly user?: unknown }
     /** Of the transaction, as kept in the queue file. */

@@ -515,6 +515,10 @@ export function statusCode(code: ReasonCode, kind: 4 | 5): string {
   return `${kind}.${REASONS[code].status ?? '7.0'}`
 }
 
+export function isReason(text: string): text is ReasonCode {
+  return Object.hasOwn(REASONS, text)
+}
+
 /** Is it a failure of security that will be the same in an hour? A TLSA lookup that failed may have been an attack, or a bad day. */
 export function isForGood(code: ReasonCode): boolean {
   return code !== 'tlsa-lookup-failed' && REASONS[code].status?.startsWith('7.') === true

@@ -6,6 +6,7 @@
 import { boundedMap, type BoundedMap } from '../bounded/map'
 import { OBJECT, ofText } from '../bounded/octets'
 import { memoryTallies } from './memory-tally'
+import { memoryWaiting } from './memory-waiting'
 import { failed, stored, tell } from './outcome'
 import { GRACE, isDomain, isNote, MAX_NOTE, whyUnstorable } from './record'
 import { isAlive } from './timed'
@@ -55,6 +56,7 @@ export function memoryStore({ now }: Pick<StoreTools, 'now'>): Store {
 
   return {
     ...memoryTallies(now, answer),
+    ...memoryWaiting(now, answer),
     getPolicy: (domain) => answer(() => policies.get(domain)),
     setPolicy(record) {
       const reason = whyUnstorable(record)

@@ -10,6 +10,7 @@
 
 import type { TallyBatch, TallyEntry } from './tally'
 import type { StoreTrouble, TroubleKind } from './troubles'
+import type { WaitingNote, WaitingRecord } from './waiting'
 
 export type { TallyAdd, TallyBatch, TallyEntry, TallyWay } from './tally'
 
@@ -71,13 +72,23 @@ export interface TallyStore {
   clusterName(): Promise<Stored<string>>
 }
 
+export type { WaitingNote, WaitingRecord } from './waiting'
+
+/** Destinations whose mail a policy keeps back (waiting.ts). There is no second place for them either. */
+export interface WaitingStore {
+  /** @returns how many destinations found no room */
+  noteWaiting(part: number, notes: readonly WaitingNote[]): Promise<Stored<number>>
+  /** All of a part: at most some 1.3 mebioctets. */
+  readWaiting(part: number): Promise<Stored<readonly WaitingRecord[]>>
+}
+
 /** For what may be done once in the whole cluster. */
 export interface Everywhere {
   /** With Redis: this machine's own store does not stand in for it, and the call fails where Redis does not answer. */
   readonly everywhere?: boolean
 }
 
-export interface Store extends TallyStore {
+export interface Store extends TallyStore, WaitingStore {
   /**
    * The record of a domain; it may have expired. `ok` without a record means that there is none, for all who share the store;
    * where a part of the store could not be read in which there may be one, the call fails.

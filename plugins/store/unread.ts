@@ -3,7 +3,7 @@
  * that are put into the part that is left hold; for every other domain the answer is that it is not known whether there is one.
  */
 import { failed } from './outcome'
-import type { PolicyRecord, Store, TallyStore } from './types'
+import type { PolicyRecord, Store, TallyStore, WaitingStore } from './types'
 
 /** @param why a sentence without its end, for mail that waits */
 export function withoutShared(store: Store, why: string, now: () => number): Store {
@@ -22,14 +22,16 @@ export function withoutShared(store: Store, why: string, now: () => number): Sto
   }
 }
 
-/** Counts that nobody shares would be reported as those of all. */
+/** Counts, and destinations that wait, that nobody shares would be reported as those of all. */
 export function withoutTallies(store: Store, why: string): Store {
   const refuse = () => Promise.resolve(failed(why))
-  const none: TallyStore = {
+  const none: TallyStore & WaitingStore = {
     addToTally: refuse,
     readTally: refuse,
     dropTally: refuse,
     clusterName: refuse,
+    noteWaiting: refuse,
+    readWaiting: refuse,
   }
   return { ...store, ...none }
 }

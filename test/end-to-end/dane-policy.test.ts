@@ -4,6 +4,8 @@ import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate, setTimeout } from 'node:timers/promises'
+import type { WaitingReport } from '../../plugins/cli/waiting'
+import { runCommand } from '../support/cli'
 import { makeCertificate, makeChain, type TestCertificate, tlsaData } from '../support/certificates'
 import { type Haraka, Lab, type Mail, type Outcome, type Receiver, tlsaLine } from '../support/lab'
 import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab/beside'
@@ -125,6 +127,21 @@ describe('end to end: what the operator says', function () {
     assertNothingLeaked(...domain.hosts)
   })
 
+  // Workers give over what they know of destinations every ten seconds; other scenes fill that time.
+  const MENDED = 'mended.verified.test'
+  let kept: Sent
+  const waiting = async () => {
+    const { stdout } = await runCommand(haraka.folder, 'waiting', MENDED, '--json')
+    return JSON.parse(stdout) as WaitingReport
+  }
+
+  describe('what waits: kept back', () => {
+    it('a policy keeps mail back, which is to be told from outside', async () => {
+      kept = await sendTo(lab, haraka, MENDED, { fault: 'no-starttls' })
+      assertDeferred(kept, /starttls-not-offered/)
+    })
+  })
+
   describe('dane-only', () => {
     it('MAND-01 secure MX, matching record: delivered, verified', async () => {
       const sent = await sendTo(lab, haraka, 'ok.only.test', { tlsa: [DANE_EE] })
@@ -184,6 +201,29 @@ describe('end to end: what the operator says', function () {
       )
       assertDeferred(without, /dane-required/)
       assert.equal(without.receiver.sessions.entries.length, 0)
+    })
+  })
+
+  describe('what waits: told and mended', () => {
+    it('the command tells that the mail waits, with host, reason and cure; then the receiver mends it', async () => {
+      let report = await waiting()
+      while (report.exitCode === 0) report = await waiting()
+      assert.equal(report.exitCode, 1, report.problem ?? '')
+      const [one, ...others] = report.destinations
+      assert.ok(one && others.length === 0)
+      const { domain, host, policy, reason, messages, receiver } = one
+      assert.deepEqual(
+        { domain, host, policy, reason, messages },
+        {
+          ...{ domain: MENDED, host: `mx1.${MENDED}`, policy: 'operator' },
+          ...{ reason: 'starttls-not-offered', messages: 1 },
+        },
+      )
+      assert.match(receiver ?? '', /^Offer STARTTLS/)
+
+      kept.receiver.fault = 'none'
+      haraka.retry()
+      assert.equal((await haraka.outcome(kept.domain.recipient)).kind, 'delivered')
     })
   })
 
@@ -318,6 +358,14 @@ describe('end to end: what the operator says', function () {
         const warning = new RegExp(`the exception ${name}=\\w+ until 2020-01-01 is over`)
         assert.ok(haraka.log().some((line) => warning.test(line)))
       }
+    })
+  })
+
+  describe('what waits: over', () => {
+    it('what has been mended waits no more', async () => {
+      let report = await waiting()
+      while (report.exitCode === 1) report = await waiting()
+      assert.deepEqual(report, { ...report, exitCode: 0, destinations: [], problem: null })
     })
   })
 

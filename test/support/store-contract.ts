@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { NO_DOMAIN } from '../../plugins/store/record'
 import type { Due, Logger, PolicyRecord, Store, Stored } from '../../plugins/store/types'
 import { tallyContract } from './tally-contract'
+import { waitingContract } from './waiting-contract'
 
 export const NOW = 1_800_000_000_000
 const HOUR = 3_600_000
@@ -105,6 +106,15 @@ function register(make: () => StoreUnderTest): void {
     another: () => another(),
     isShared: () => under.shared,
     day: () => Math.floor(clock.now() / 86_400_000),
+  })
+  waitingContract({
+    store: () => store,
+    another: () => another(),
+    isShared: () => under.shared,
+    now: () => clock.now(),
+    advance: (ms) => {
+      clock.advance(ms)
+    },
   })
 
   it('SC-01 keeps a policy as it was set, text and all', async () => {

@@ -31,6 +31,8 @@ export interface LmdbFile {
   readonly leases: Database<string, string>
   /** Counts and texts; see tally.ts. */
   readonly tallies: Database<string, string>
+  /** Destinations whose mail is kept back; see waiting.ts. */
+  readonly waiting: Database<string, string>
   /** `<time> <domain>`, in order of time. */
   readonly agenda: Database<string, string>
   /** Where each domain stands on the agenda. */
@@ -186,6 +188,7 @@ function openWith(descriptor: number, path: string, readOnly: boolean): LmdbFile
     used: table<string>('used'),
     leases: table<string>('leases'),
     tallies: table<string>('tallies'),
+    waiting: table<string>('waiting'),
     agenda: table<string>('agenda'),
     planned: table<string>('planned'),
     changes: table<number>('changes'),

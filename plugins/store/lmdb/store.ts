@@ -17,6 +17,7 @@ import { notesIn } from './notes'
 import { createOverflow, type OverflowTools } from './overflow'
 import { policiesIn } from './policies'
 import { talliesIn } from './tally'
+import { waitingIn } from './waiting'
 import { memoryStore } from '../memory'
 import { DONE } from '../outcome'
 import { NO_DOMAIN } from '../record'
@@ -84,6 +85,7 @@ function storeIn(file: LmdbFile, tools: OverflowTools): Store {
     ...notesIn(access, overflow, now),
     ...leasesIn(access, now),
     ...talliesIn(access),
+    ...waitingIn(access, now),
     onChange: (listener) => changes.onChange(listener),
     troubles: () => troubles.lasting(),
     async examine() {

@@ -8,6 +8,7 @@ import type { LmdbFile } from './file'
 import { isBefore } from './tally-keys'
 import { decodeRecord, GRACE } from '../record'
 import { KEPT_DAYS } from '../tally'
+import { readAlive } from '../waiting'
 
 export interface SweepTools {
   readonly now: () => number
@@ -69,6 +70,13 @@ export function createSweep(file: LmdbFile, tools: SweepTools): () => Promise<vo
       table: file.tallies,
       wants: (key) => isBefore(key, Math.floor(now() / DAY) - KEPT_DAYS + 1),
       handle: (key) => void file.tallies.removeSync(key),
+    },
+    {
+      table: file.waiting,
+      wants: (_key, value) => readAlive(value, now()) === undefined,
+      handle: (key, value) => {
+        if (readAlive(value, now()) === undefined) file.waiting.removeSync(key)
+      },
     },
   ]
 

@@ -9,6 +9,8 @@ export interface Keys {
   lease(name: string): string
   /** Of a part of a day. */
   tally(day: number, part: number): string
+  /** Of a part of the destinations whose mail is kept back. */
+  waiting(part: number): string
   /** Of the name of all who share this store. */
   readonly cluster: string
 }
@@ -20,6 +22,7 @@ export function keysWith(prefix: string): Keys {
     of: (domain, kind) => `${prefix}:{${domain}}:${kind}`,
     lease: (name) => `${prefix}:lease:${name}`,
     tally: (day, part) => `${prefix}:tally:${day}:${part}`,
+    waiting: (part) => `${prefix}:waiting:${part}`,
     cluster: `${prefix}:cluster`,
   }
 }

@@ -17,6 +17,7 @@ import { leasesIn } from './leases'
 import { notesIn } from './notes'
 import { policiesIn } from './policies'
 import { talliesIn } from './tally'
+import { waitingIn } from './waiting'
 import { within } from '../outcome'
 import { createTroubles } from '../troubles'
 import type { Store, StoreSettings, StoreTools } from '../types'
@@ -52,6 +53,7 @@ export function redisStore(
     ...notesIn(ask, keys, local),
     ...leasesIn(ask, keys, local),
     ...talliesIn(ask, keys),
+    ...waitingIn(ask, keys, now),
     onChange(listener) {
       const stops = [changes.onChange(listener), local.onChange(listener)]
       return () => {
