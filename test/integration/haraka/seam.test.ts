@@ -5,7 +5,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import type { Findings } from './probe'
+import type { Findings } from '../../support/seam-probe'
+import { compiled } from '../../support/compiled'
 
 const folders = { '3.1.6': 'haraka-3.1.6', '3.2.1': 'haraka-3.2.1', '3.3.4': 'Haraka' } as const
 
@@ -43,7 +44,7 @@ for (const [version, folder] of Object.entries(folders)) {
       await writeFile(join(home, 'config/me'), 'sender.test\n')
       const { stdout } = await promisify(execFile)(
         process.execPath,
-        ['--import', 'tsx', join(__dirname, 'probe.ts'), resolve('node_modules', folder)],
+        [compiled('test/support/seam-probe.ts'), resolve('node_modules', folder)],
         { env: { ...process.env, HARAKA: home }, timeout: 25_000 },
       )
       const line = stdout.split('\n').find((text) => text.startsWith('FINDINGS '))

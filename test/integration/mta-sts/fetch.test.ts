@@ -18,6 +18,7 @@ import {
 } from '../../support/https-policy-host'
 import { makeCertificate } from '../../support/certificates'
 import type { StsProblemReason } from '../../../plugins/reasons/codes'
+import { compiled } from '../../support/compiled'
 
 const HOST = 'mta-sts.rcpt.test'
 const DAY = 86_400_000
@@ -72,12 +73,12 @@ describe('fetching a policy over HTTPS (RFC 8461 §3.3)', () => {
     env: Readonly<Record<string, string>> = {},
   ): Promise<string> {
     const script = `
-      const { fetchPolicy } = require('./plugins/mta-sts/fetch')
-      const { scriptedResolver, secure } = require('./test/support/scripted-resolver')
+      const { fetchPolicy } = require(${JSON.stringify(compiled('plugins/mta-sts/fetch.ts'))})
+      const { scriptedResolver, secure } = require(${JSON.stringify(compiled('test/support/scripted-resolver.ts'))})
       const resolver = scriptedResolver({ '${HOST}': { A: secure('127.0.0.1') } })
       fetchPolicy({ domain: 'rcpt.test', resolver, ca: process.env.TEST_CA, timeoutMs: 5000, maxBody: 65536,
         allowPrivate: true, port: ${port} }).then((outcome) => console.log(outcome.ok, outcome.problem))`
-    const child = spawn(process.execPath, [...options, '--import', 'tsx', '-e', script], {
+    const child = spawn(process.execPath, [...options, '-e', script], {
       env: { ...process.env, TEST_CA: root.pem, ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     })

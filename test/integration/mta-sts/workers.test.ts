@@ -12,6 +12,7 @@ import {
   type Respond,
   startPolicyHost,
 } from '../../support/https-policy-host'
+import { compiled } from '../../support/compiled'
 import { startRedis, type TestRedis } from '../../support/redis'
 import type { WorkerAnswer, WorkerSettings } from '../../support/sts-worker'
 
@@ -59,8 +60,8 @@ for (const backend of ['lmdb', 'redis'] as const) {
         redis: redis?.settings ?? {},
       }
       const settings: WorkerSettings = { store, ca: host.ca, port: host.port, leaseMs: LEASE }
-      const child = fork(join(__dirname, '../../support/sts-worker.ts'), {
-        execArgv: ['--import', 'tsx'],
+      const child = fork(compiled('test/support/sts-worker.ts'), {
+        execArgv: [],
         env: { ...process.env, STS_WORKER: JSON.stringify(settings) },
       })
       const worker: Worker = {

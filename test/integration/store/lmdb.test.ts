@@ -17,8 +17,10 @@ import {
   storeContract,
   value,
 } from '../../support/store-contract'
+import { compiled } from '../../support/compiled'
 
 const HOUR = 3_600_000
+const STORE = compiled('plugins/store/lmdb/store.ts')
 
 /** A second process on the same file: it runs each line of JavaScript it is sent and answers with the result. */
 interface Peer {
@@ -29,7 +31,7 @@ interface Peer {
 /** @param limit KiB that its files may have: what a full disk does */
 function startPeer(path: string, limit?: number): Peer {
   const script = `
-    const { lmdbStore } = require('./plugins/store/lmdb/store')
+    const { lmdbStore } = require(${JSON.stringify(STORE)})
     const log = { info() {}, notice() {}, warn(text) { console.error(text) }, error() {} }
     const store = lmdbStore(${JSON.stringify(path)}, { log, now: () => ${NOW} })
     const heard = []
@@ -40,7 +42,7 @@ function startPeer(path: string, limit?: number): Peer {
   const bound = limit === undefined ? '' : `trap '' XFSZ; ulimit -f ${limit}; `
   const child = spawn(
     'bash',
-    ['-c', `${bound}exec "$0" --import tsx -e "$1"`, process.execPath, script],
+    ['-c', `${bound}exec "$0" -e "$1"`, process.execPath, script],
     // Not our own stderr: were that a file, the limit would hold for it as well.
     { stdio: ['ignore', 'inherit', limit === undefined ? 'inherit' : 'ignore', 'ipc'] },
   )
@@ -251,7 +253,7 @@ describe('store in LMDB', () => {
     for (let round = 0; round < 3; round++) {
       const at = join(folder, `new${round}.lmdb`)
       const script = `
-        const { lmdbStore } = require('./plugins/store/lmdb/store')
+        const { lmdbStore } = require(${JSON.stringify(STORE)})
         const log = { info() {}, notice() {}, warn(text) { console.log(text) }, error() {} }
         process.on('message', async () => {
           const store = lmdbStore(${JSON.stringify(at)}, { log, now: () => ${NOW} })
@@ -261,7 +263,7 @@ describe('store in LMDB', () => {
         })
         process.send('ready')`
       const children = Array.from({ length: 4 }, () =>
-        spawn(process.execPath, ['--import', 'tsx', '-e', script], {
+        spawn(process.execPath, ['-e', script], {
           stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
         }),
       )
@@ -514,7 +516,7 @@ describe('store in LMDB', () => {
       await fill()
       // As a full disk does, a limit on the size of files stops the writes.
       const script = `
-        const { lmdbStore } = require('./plugins/store/lmdb/store')
+        const { lmdbStore } = require(${JSON.stringify(STORE)})
         const log = { info() {}, notice() {}, warn: (text) => console.log('warn ' + text), error() {} }
         ;(async () => {
           let time = ${NOW}
@@ -543,12 +545,7 @@ describe('store in LMDB', () => {
       const limit = endDisk()
       const child = spawn(
         'bash',
-        [
-          '-c',
-          `trap '' XFSZ; ulimit -f ${limit}; exec "$0" --import tsx -e "$1"`,
-          process.execPath,
-          script,
-        ],
+        ['-c', `trap '' XFSZ; ulimit -f ${limit}; exec "$0" -e "$1"`, process.execPath, script],
         // Not our own stderr: were that a file, the limit would hold for it as well.
         { stdio: ['ignore', 'pipe', 'pipe'] },
       )
@@ -567,7 +564,7 @@ describe('store in LMDB', () => {
 
     it('wherever a disk ends, LMDB never writes there: what it says of that may end the process', async () => {
       const script = `
-        const { lmdbStore } = require('./plugins/store/lmdb/store')
+        const { lmdbStore } = require(${JSON.stringify(STORE)})
         const log = { info() {}, notice() {}, warn() {}, error() {} }
         ;(async () => {
           let time = ${NOW}
@@ -586,7 +583,7 @@ describe('store in LMDB', () => {
           await value(store.setPolicy(record()))
           await store.close()
           const limit = statSync(copy).size / 1024 + kilobytes
-          const bound = `trap '' XFSZ; ulimit -f ${limit}; exec "$0" --import tsx -e "$1" "$2"`
+          const bound = `trap '' XFSZ; ulimit -f ${limit}; exec "$0" -e "$1" "$2"`
           const child = spawn('bash', ['-c', bound, process.execPath, script, copy], {
             stdio: ['ignore', 'ignore', 'pipe'],
           })

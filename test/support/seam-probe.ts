@@ -2,17 +2,17 @@
  * Runs in a process of its own, since Haraka's outbound code cannot be loaded without consequences: looks at one installed
  * Haraka, as it is and doctored, and prints what came of it as one line of JSON.
  *
- *     HARAKA=<empty folder> node --import tsx probe.ts <folder of Haraka>
+ *     HARAKA=<empty folder> node seam-probe.js <folder of Haraka>
  */
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { guardLateErrors } from '../../../plugins/haraka/facade'
-import { findSeam } from '../../../plugins/haraka/seam'
-import type { QueueHandlers, SeamHandlers } from '../../../plugins/haraka/seam'
-import type { ClientPool, HarakaSocket } from '../../../plugins/haraka/types'
+import { guardLateErrors } from '../../plugins/haraka/facade'
+import { findSeam } from '../../plugins/haraka/seam'
+import type { QueueHandlers, SeamHandlers } from '../../plugins/haraka/seam'
+import type { ClientPool, HarakaSocket } from '../../plugins/haraka/types'
 
 type Require = (module: string) => unknown
 type Prototype = Record<PropertyKey, unknown>
