@@ -17,6 +17,7 @@ import { reportFindings } from './doctor-reports'
 import type { HarakaFound } from './find-haraka'
 import { findOtherRoads } from './other-roads'
 import type { Settings, SettingsResult } from './settings'
+import { waiting, waitingFindings } from './waiting'
 import { printable, utc, wrap } from './words'
 import type { Style } from './words'
 import { errorText } from '../x509/trouble'
@@ -33,6 +34,7 @@ export interface Finding {
     | 'store'
     | 'clock'
     | 'reports'
+    | 'waiting'
   /** `note`: worth knowing, and nothing that must be mended. */
   readonly level: 'ok' | 'note' | 'problem'
   readonly text: string
@@ -87,6 +89,9 @@ async function examine(settings: Settings, tools: DoctorTools): Promise<readonly
       await resolverFinding(settings.config, wiring),
       ...(await storeFindings(settings, wiring, warnings)),
       ...(await reportFindings(settings, wiring.resolver.resolver)),
+      ...waitingFindings(
+        await waiting(wiring.store, settings.config, new Date(tools.now()), undefined),
+      ),
       clockFinding(await latestTime(settings, wiring), tools.now()),
     ]
   } finally {

@@ -6,6 +6,7 @@ import type { Stored, WaitingRecord, WaitingStore } from '../store'
 import { countOf, WAITING_PARTS, waitingPart } from '../store/waiting'
 import { curesOf, readKeptBack } from '../waiting/kept-back'
 import { normalizeHostName } from '../x509/names'
+import type { Finding } from './doctor'
 import { fromNow, printable, utc, wrap } from './words'
 import type { Style } from './words'
 
@@ -95,6 +96,18 @@ function reportOf(
       ...{ messages: count, messagesExact: exact, receiver, sender },
     },
   ]
+}
+
+/** For `doctor`; nothing where no mail waits. What is wrong with the store has a finding of its own. */
+export function waitingFindings({ destinations }: WaitingReport): readonly Finding[] {
+  const [first, ...others] = destinations
+  if (first === undefined) return []
+  const text =
+    others.length === 0
+      ? `mail to ${first.domain} waits, or came back, because of a policy (${first.reason})`
+      : `mail to ${destinations.length} destinations waits, or came back, because of a policy`
+  const cure = '"haraka-tls-policy waiting" tells why, and what is to be done.'
+  return [{ check: 'waiting', level: 'note', text, cure }]
 }
 
 export function waitingText(

@@ -6,8 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createStore } from '../../../plugins/store'
 import { lmdbStore } from '../../../plugins/store/lmdb/store'
+import { openLmdb } from '../../../plugins/store/lmdb/file'
 import { octetsUsed } from '../../../plugins/store/lmdb/meta'
 import { makeRoom } from '../../../plugins/store/lmdb/disk-space'
+import { WAITING_LIFE, waitingPart } from '../../../plugins/store/waiting'
 import {
   domains,
   makeClock,
@@ -344,6 +346,33 @@ describe('store in LMDB', () => {
       const now = clock.now()
       const due = await value(store.takeDue({ now, beyond: 2 * now, until: 2 * now, limit: 5_000 }))
       assert.equal(due.domains.length, 300)
+      await store.close()
+    }).timeout(20_000)
+
+    it('is removed of destinations that wait no more, too', async () => {
+      const store = lmdbStore(path, {
+        now: () => clock.now(),
+        ticks: () => clock.now(),
+        log: makeLog(),
+      })
+      const keep = (domain: string) => {
+        const held = { since: clock.now(), last: clock.now(), marks: ['00000001'], text: 'why' }
+        return value(store.noteWaiting(waitingPart(domain), [{ domain, held }]))
+      }
+      await keep('over.test')
+      clock.advance(WAITING_LIFE)
+      await keep('waits.test')
+      const opened = openLmdb(path)
+      assert.ok(opened.ok)
+      const { file } = opened
+      const kept = () => {
+        file.root.resetReadTxn()
+        return [...file.waiting.getKeys()].map((key) => key.split(' ')[1])
+      }
+      assert.deepEqual(kept().sort(), ['over.test', 'waits.test'])
+      await writeUntil(store, () => Promise.resolve(kept().length === 1))
+      assert.deepEqual(kept(), ['waits.test'])
+      await file.close()
       await store.close()
     }).timeout(20_000)
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { readArguments } from '../../../plugins/cli/arguments'
-import { waiting, waitingText } from '../../../plugins/cli/waiting'
+import { waiting, waitingFindings, waitingText } from '../../../plugins/cli/waiting'
 import { styleFor } from '../../../plugins/cli/words'
 import { readConfig } from '../../../plugins/config'
 import { memoryStore } from '../../../plugins/store/memory'
@@ -121,6 +121,17 @@ describe('waiting', () => {
     const found = await report(undefined, rules)
     const names = found.destinations.map(({ domain }) => domain)
     assert.deepEqual([...names].sort(), ['asked.off.test', 'over.test'])
+  })
+
+  it('doctor has a note where mail waits, and nothing where none does', async () => {
+    const { keep, report } = world()
+    assert.deepEqual(waitingFindings(await report()), [])
+    await keep('a.test')
+    const [one, ...others] = waitingFindings(await report())
+    assert.ok(one?.level === 'note' && others.length === 0)
+    assert.match(one.text, /^mail to a\.test waits.*\(dane-no-match\)$/)
+    await keep('b.test')
+    assert.match(waitingFindings(await report())[0]?.text ?? '', /^mail to 2 destinations/)
   })
 
   it('a store that cannot be read is a problem, and not "none"', async () => {
