@@ -10,6 +10,7 @@ import { memoryStore } from '../../../plugins/store/memory'
 import { encodeRecord } from '../../../plugins/store/record'
 import { redisStore } from '../../../plugins/store/redis/store'
 import type { Store } from '../../../plugins/store/types'
+import { waitingPart } from '../../../plugins/store/waiting'
 import { freePort, startRedis, type TestRedis } from '../../support/redis'
 import {
   domains,
@@ -92,12 +93,15 @@ describe('store in Redis', () => {
     await value(store.acquire('fetch/rcpt.test', 'me', HOUR))
     await value(store.setPolicy(record({ domain: 'gone.test' })))
     await value(store.deletePolicy('gone.test'))
+    const held = { since: NOW, last: NOW, marks: ['00000001'], text: 'why' }
+    await value(store.noteWaiting(waitingPart('rcpt.test'), [{ domain: 'rcpt.test', held }]))
     const all = (await admin.keys('*')).sort()
     for (const key of all) assert.ok((await admin.pTTL(key)) > 0, key)
     const keys = all.filter((key) => !key.startsWith('tlspolicy:{doctor.invalid}:'))
     assert.deepEqual(keys, [
       'tlspolicy:domains',
       'tlspolicy:lease:fetch/rcpt.test',
+      `tlspolicy:waiting:${waitingPart('rcpt.test')}`,
       'tlspolicy:{gone.test}:policy',
       'tlspolicy:{rcpt.test}:note:failed/1',
       'tlspolicy:{rcpt.test}:policy',
