@@ -36,6 +36,19 @@ export function hostEnd(changes: Partial<HostEnd> = {}): HostEnd {
   }
 }
 
+/** Of a host whose certificate matches no TLSA record. */
+export function refusedEnd(changes: Partial<HostEnd> = {}): HostEnd {
+  const { session: _session, ...end } = hostEnd({
+    facts: undefined,
+    policy: 'dane',
+    require: 'authenticate',
+    verdict: 'refused',
+    reason: 'dane-no-match',
+  })
+  void _session
+  return { ...end, ...changes }
+}
+
 export function policyEnd(changes: Partial<PolicyEnd> & Pick<PolicyEnd, 'policy'>): PolicyEnd {
   return { enforced: true, met: true, reason: 'dane-ee-matched', detail: '', ...changes }
 }

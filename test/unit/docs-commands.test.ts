@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { USAGE } from '../../plugins/cli/arguments'
 import { endWithoutHost } from '../../plugins/delivery/host-end'
-import { hostEnd } from '../support/host-end'
+import { refusedEnd } from '../support/session-ends'
 import { logLine } from '../../plugins/telemetry/log-line'
 import { REASONS } from '../../plugins/reasons/catalogue'
 import { searchPath } from '../run/debian-packages'
@@ -25,13 +25,13 @@ const OURS = [
 
 /** What Haraka's log holds in the examples. */
 const LOG = [
-  hostEnd({
+  refusedEnd({
     domain: 'example.com',
     host: 'mx.example.com',
     mode: 'observe',
     detail: 'the certificate matches no record',
   }),
-  hostEnd({
+  refusedEnd({
     domain: 'example.net',
     host: 'mx.example.net',
     policy: 'sts',

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { METRICS_PATH } from '../../plugins/telemetry/metrics-http'
 import { findPromClient, prometheusMetrics } from '../../plugins/telemetry/metrics-prometheus'
-import { hostEnd } from '../support/host-end'
+import { refusedEnd } from '../support/session-ends'
 import { REASONS } from '../../plugins/reasons/catalogue'
 import { docsFolder, plainText, readPage, tableRows } from '../support/docs-pages'
 
@@ -25,7 +25,7 @@ async function metricsInCode(): Promise<ReadonlyMap<string, Known>> {
     policies: () => Promise.resolve([{ mode: 'enforce', held: 1, expiring: 1 }]),
   })
   metrics.decided('hosts', 1)
-  metrics.ended(hostEnd({ session: { stage: 'tls', peer: '192.0.2.1', seconds: 1 } }))
+  metrics.ended(refusedEnd({ session: { stage: 'tls', peer: '192.0.2.1', seconds: 1 } }))
   metrics.policyLookedUp('warm', 'sts-txt-invalid')
   metrics.policyUnavailable('sts-policy-fetch-error')
   metrics.policyFetched('refresh', 'ok', 1)

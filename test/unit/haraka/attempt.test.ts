@@ -16,7 +16,7 @@ import {
 import type { PlannedAttempt } from '../../../plugins/haraka/attempt'
 import type { HMailItem, Recipient } from '../../../plugins/haraka/types'
 import { facts, host, policy, rules, tlsa } from '../../support/facts'
-import { hostEnd } from '../../support/host-end'
+import { refusedEnd } from '../../support/session-ends'
 
 const planOf = (changes: Partial<Facts> = {}) => decide(facts(changes), rules(), () => 0)
 
@@ -33,22 +33,22 @@ function attempt(ends: readonly HostEnd[], changes: Partial<Facts> = {}): Planne
   }
 }
 
-const down = hostEnd({ reason: 'connect-failed', detail: 'ECONNREFUSED', host: 'mx2.rcpt.test' })
+const down = refusedEnd({ reason: 'connect-failed', detail: 'ECONNREFUSED', host: 'mx2.rcpt.test' })
 const plainDown = { ...down, policy: 'none', require: 'opportunistic' } as const
-const forged = hostEnd({ detail: 'expected aa, presented bb' })
+const forged = refusedEnd({ detail: 'expected aa, presented bb' })
 
 describe('the words of an attempt that came to nothing', () => {
   it('XC-05 names each host with its address, policy, reason and detail', () => {
     assert.equal(
-      explain(attempt([forged, hostEnd({ host: undefined, address: undefined, policy: 'none', reason: 'mx-lookup-failed', detail: 'SERVFAIL' } as never)])),
+      explain(attempt([forged, refusedEnd({ host: undefined, address: undefined, policy: 'none', reason: 'mx-lookup-failed', detail: 'SERVFAIL' } as never)])),
       'No mail host of rcpt.test could be used safely: mx1.rcpt.test [192.0.2.1] (dane) dane-no-match: ' +
         'expected aa, presented bb; mx-lookup-failed: SERVFAIL',
     ) // prettier-ignore
   })
 
   it('says of hosts that were accepted nothing, unless they were lost', () => {
-    const verified = hostEnd({ verdict: 'verified', reason: 'dane-ee-matched' })
-    const lost = hostEnd({ reason: 'tls-lost', detail: 'ECONNRESET', corrects: true })
+    const verified = refusedEnd({ verdict: 'verified', reason: 'dane-ee-matched' })
+    const lost = refusedEnd({ reason: 'tls-lost', detail: 'ECONNRESET', corrects: true })
     assert.doesNotMatch(explain(attempt([verified, down])), /mx1/)
     assert.match(explain(attempt([verified, lost])), /mx1.* tls-lost: ECONNRESET$/)
   })
@@ -65,7 +65,7 @@ describe('the words of an attempt that came to nothing', () => {
   })
 
   it('speaks of security before it speaks of reachability, and of what was demanded before what was not', () => {
-    const plain = hostEnd({ require: 'opportunistic', policy: 'none', reason: 'tls-handshake-failed' })
+    const plain = refusedEnd({ require: 'opportunistic', policy: 'none', reason: 'tls-handshake-failed' })
     assert.equal(leadingFailure(attempt([down, forged])), forged)
     assert.equal(leadingFailure(attempt([plain, down, forged])), forged)
     assert.equal(leadingFailure(attempt([down])), down)
@@ -80,7 +80,7 @@ describe('whose words they are', () => {
     ['a host that is down, without a policy', [plainDown], {}, false],
     ['a failed handshake, without a policy', [{ ...plainDown, reason: 'tls-handshake-failed' }], {}, false],
     ['no host failed', [], { hosts: [host({ tlsa: tlsa.usable })] }, false],
-    ['a host that was not even contacted', [hostEnd({ require: 'refuse', reason: 'no-address', policy: 'none' })], {}, true],
+    ['a host that was not even contacted', [refusedEnd({ require: 'refuse', reason: 'no-address', policy: 'none' })], {}, true],
   ] // prettier-ignore
   for (const [title, ends, changes, ours] of cases) {
     it(`${title}: ${ours ? 'ours' : "Haraka's"}`, () => {

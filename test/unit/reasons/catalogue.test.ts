@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { hostEnd } from '../../support/host-end'
+import { refusedEnd } from '../../support/session-ends'
 import { logLine } from '../../../plugins/telemetry/log-line'
 import { plainWords, REASONS, sourceOf, statusCode } from '../../../plugins/reasons/catalogue'
 import { reasonsPage } from '../../support/reasons-page'
@@ -50,7 +50,7 @@ describe('what the author of returned mail reads', () => {
 })
 
 describe('log line', () => {
-  const end = hostEnd()
+  const end = refusedEnd()
 
   it('XC-05 has policy, requirement, verdict, reason and source, in one order', () => {
     assert.equal(

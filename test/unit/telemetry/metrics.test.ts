@@ -14,7 +14,7 @@ import type { PrometheusMetrics } from '../../../plugins/telemetry/metrics-prome
 import { createStsTap, tapPlanner } from '../../../plugins/telemetry/metrics-taps'
 import { isOfTheAddress, REASONS } from '../../../plugins/reasons/catalogue'
 import type { ReasonCode } from '../../../plugins/reasons/codes'
-import { hostEnd } from '../../support/host-end'
+import { refusedEnd } from '../../support/session-ends'
 
 function makeMetrics(worker = 0): PrometheusMetrics {
   const client = findPromClient()
@@ -45,9 +45,9 @@ function lasted(seconds: number): Pick<HostEnd, 'session'> {
 describe('metrics for Prometheus', () => {
   it('counts verdicts by policy, and refusals by reason', async () => {
     const metrics = makeMetrics()
-    metrics.ended(hostEnd())
-    metrics.ended(hostEnd({ mode: 'observe' }))
-    metrics.ended(hostEnd({ policy: 'sts', verdict: 'verified', reason: 'sts-matched' }))
+    metrics.ended(refusedEnd())
+    metrics.ended(refusedEnd({ mode: 'observe' }))
+    metrics.ended(refusedEnd({ policy: 'sts', verdict: 'verified', reason: 'sts-matched' }))
     const page = await read(metrics)
     const verdict = (labels: string) =>
       page.get(`haraka_tls_policy_verdicts_total{${labels},worker="0"}`)
@@ -63,8 +63,8 @@ describe('metrics for Prometheus', () => {
 
   it('counts a host that was not reached, and a later loss, as a refusal but not as a verdict', async () => {
     const metrics = makeMetrics()
-    metrics.ended(hostEnd({ reason: 'connect-failed' }))
-    metrics.ended(hostEnd({ reason: 'tls-lost', corrects: true, ...lasted(1) }))
+    metrics.ended(refusedEnd({ reason: 'connect-failed' }))
+    metrics.ended(refusedEnd({ reason: 'tls-lost', corrects: true, ...lasted(1) }))
     const page = await read(metrics)
     for (const reason of ['connect-failed', 'tls-lost']) {
       const labels = `{reason="${reason}",mode="enforce",worker="0"}`
@@ -93,8 +93,8 @@ describe('metrics for Prometheus', () => {
     const metrics = makeMetrics()
     metrics.decided('hosts', 0.003)
     metrics.decided('defer', 20)
-    metrics.ended(hostEnd({ verdict: 'verified', reason: 'dane-ee-matched', ...lasted(0.2) }))
-    metrics.ended(hostEnd(lasted(30)))
+    metrics.ended(refusedEnd({ verdict: 'verified', reason: 'dane-ee-matched', ...lasted(0.2) }))
+    metrics.ended(refusedEnd(lasted(30)))
     metrics.policyLookedUp('fetched', undefined)
     metrics.policyLookedUp('cache', 'sts-txt-invalid')
     metrics.policyFetched('delivery', 'ok', 0.4)
@@ -167,8 +167,8 @@ describe('metrics for Prometheus', () => {
     const metrics = makeMetrics()
     const others = { policy: 'none', require: 'refuse' } as const
     for (const reason of ['no-such-domain', 'null-mx', 'no-mail-host', 'bad-domain'] as const) {
-      metrics.ended(hostEnd({ ...others, reason }))
-      metrics.ended(hostEnd({ ...others, reason, mode: 'observe' }))
+      metrics.ended(refusedEnd({ ...others, reason }))
+      metrics.ended(refusedEnd({ ...others, reason, mode: 'observe' }))
       const page = await read(metrics)
       for (const mode of ['enforce', 'observe']) {
         const labels = `{reason="${reason}",mode="${mode}",worker="0"}`
@@ -177,7 +177,7 @@ describe('metrics for Prometheus', () => {
       }
       assert.ok(![...page.keys()].some((key) => key.includes('verdicts_total')))
     }
-    metrics.ended(hostEnd({ ...others, policy: 'sts', reason: 'sts-domain-denied' }))
+    metrics.ended(refusedEnd({ ...others, policy: 'sts', reason: 'sts-domain-denied' }))
     const page = await read(metrics)
     const labels = '{reason="sts-domain-denied",mode="enforce",worker="0"}'
     assert.equal(page.get(`haraka_tls_policy_refusals_total${labels}`), 1)
@@ -189,8 +189,8 @@ describe('metrics for Prometheus', () => {
     const fields = fc.record({ policy: fc.string(), verdict: fc.string(), reason: fc.string() })
     fc.assert(
       fc.property(fields, (hostile) => {
-        metrics.ended(hostEnd(hostile as unknown as HostEnd))
-        metrics.ended(hostEnd({ ...(hostile as unknown as HostEnd), verdict: 'refused' }))
+        metrics.ended(refusedEnd(hostile as unknown as HostEnd))
+        metrics.ended(refusedEnd({ ...(hostile as unknown as HostEnd), verdict: 'refused' }))
       }),
       { numRuns: 300 },
     )
@@ -203,7 +203,7 @@ describe('metrics for Prometheus', () => {
     const metrics = makeMetrics()
     for (const seconds of [-1, NaN, Infinity]) {
       metrics.decided('hosts', seconds)
-      metrics.ended(hostEnd(lasted(seconds)))
+      metrics.ended(refusedEnd(lasted(seconds)))
       metrics.policyFetched('refresh', 'ok', seconds)
     }
   })
@@ -610,7 +610,7 @@ describe('reasons in the metrics', () => {
   it('each code of the catalogue is a label as it stands', async () => {
     const metrics = makeMetrics()
     for (const reason of Object.keys(REASONS) as ReasonCode[]) {
-      metrics.ended(hostEnd({ policy: 'sts', reason }))
+      metrics.ended(refusedEnd({ policy: 'sts', reason }))
     }
     const page = await read(metrics)
     for (const reason of Object.keys(REASONS)) {

@@ -11,9 +11,9 @@ import {
   writeKeptBack,
 } from '../../../plugins/waiting/kept-back'
 import { facts } from '../../support/facts'
-import { hostEnd } from '../../support/host-end'
+import { refusedEnd } from '../../support/session-ends'
 
-const kind = (changes: Partial<HostEnd>) => saidOfDestination(hostEnd(changes))?.kind
+const kind = (changes: Partial<HostEnd>) => saidOfDestination(refusedEnd(changes))?.kind
 
 describe('what the end of a host says of its destination', () => {
   const table: readonly (readonly [string, Partial<HostEnd>, string | undefined])[] = [
@@ -40,7 +40,7 @@ describe('what the end of a host says of its destination', () => {
   }
 
   it('it is of the next-hop domain, else of the recipients’, as it is looked up', () => {
-    const domainOf = (changes: Partial<HostEnd>) => saidOfDestination(hostEnd(changes))?.domain
+    const domainOf = (changes: Partial<HostEnd>) => saidOfDestination(refusedEnd(changes))?.domain
     assert.equal(domainOf({ domain: 'other.test', facts: facts() }), 'rcpt.test')
     assert.equal(domainOf({ domain: 'Bücher.TEST' }), 'xn--bcher-kva.test')
     for (const domain of ['a b', '[192.0.2.1]', '', 'x'.repeat(300)]) {
@@ -55,7 +55,7 @@ describe('what the end of a host says of its destination', () => {
         fc.option(fc.constantFrom('mx1.rcpt.test', '192.0.2.1', 'a'.repeat(253))),
         fc.string({ unit: 'binary', maxLength: 900 }),
         (reason, host, detail) => {
-          const end = hostEnd({ reason, detail, ...(host === null ? {} : { host }) })
+          const end = refusedEnd({ reason, detail, ...(host === null ? {} : { host }) })
           const said = saidOfDestination(end)
           if (said?.kind !== 'kept-back') return
           const text = writeKeptBack(said.why)

@@ -6,7 +6,7 @@ import type { Stored, WaitingNote, WaitingRecord, WaitingStore } from '../../../
 import { countOf, MOST_MARKS, WAITING_PARTS } from '../../../plugins/store/waiting'
 import { messageMark } from '../../../plugins/waiting/kept-back'
 import { createWaiting, MOST_PENDING } from '../../../plugins/waiting/notes'
-import { hostEnd } from '../../support/host-end'
+import { refusedEnd } from '../../support/session-ends'
 
 /** How a call to the store ends. */
 type Fate = 'taken' | 'refused' | 'taken, and the answer is lost'
@@ -47,9 +47,9 @@ class World {
   }
 }
 
-const bad = (domain = 'rcpt.test', more: Partial<HostEnd> = {}) => hostEnd({ domain, ...more })
+const bad = (domain = 'rcpt.test', more: Partial<HostEnd> = {}) => refusedEnd({ domain, ...more })
 const good = (domain = 'rcpt.test') =>
-  hostEnd({ domain, verdict: 'verified', reason: 'dane-ee-matched' })
+  refusedEnd({ domain, verdict: 'verified', reason: 'dane-ee-matched' })
 
 describe("a worker's word of destinations on its way to the store", () => {
   it('each message counts once, however often it is tried, by whichever worker', async () => {
