@@ -66,7 +66,7 @@ const PURE = [
   'requiretls-hops.ts',
   'ini.ts',
   'ini-mistakes.ts',
-  'cli/{arguments,check-text,report,words}.ts',
+  'cli/{arguments,check-text,conclude,report,words}.ts',
   'bounded/{map,octets}.ts',
   'delivery/{decide,host-end,judge,packed,raise,requirement,this-server,types}.ts',
   'dane/{tlsa,verify,types}.ts',

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** `haraka-tls-policy`: what a delivery would do and why, the policies that are kept, and what is wrong with a set-up. */
-import { EXIT } from './report'
+import { EXIT } from './conclude'
 import { run } from './run'
 
 /** Milliseconds for connections to close; what hangs then is cut off. */

@@ -4,7 +4,8 @@ import type { Rehearsal, Trial } from '../../../plugins/haraka/rehearsal'
 import type { TrialResult } from '../../../plugins/haraka/unaided'
 import { createRefresh } from '../../../plugins/mta-sts/refresh'
 import { memoryStore } from '../../../plugins/store/memory'
-import { conclude, exitCodeOf, reportHost, reportPolicy } from '../../../plugins/cli/report'
+import { conclude, exitCodeOf } from '../../../plugins/cli/conclude'
+import { reportHost, reportPolicy } from '../../../plugins/cli/report'
 
 const verified: Requirement = {
   level: 'authenticate',
