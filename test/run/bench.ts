@@ -11,6 +11,7 @@ import { benchDead } from '../bench/dead'
 import { benchDecision } from '../bench/decision'
 import { benchDelivery } from '../bench/delivery'
 import { benchHerd } from '../bench/herd'
+import { benchListen } from '../bench/listen'
 import { benchMemory } from '../bench/memory'
 import { benchQueue } from '../bench/queue'
 import { asTable, describeMachine, type Row } from '../bench/report'
@@ -27,6 +28,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   delivery: benchDelivery,
   decision: benchDecision,
   cold: benchCold,
+  listen: benchListen,
   herd: benchHerd,
   dead: benchDead,
   queue: benchQueue,
