@@ -48,7 +48,7 @@ describe('rounds of reports', () => {
       tries.push(world.now)
       return { kind: 'failed', detail: 'HTTP status 503' }
     }
-    await world.pass(3 * DAY_MS, [world.worker(1), world.worker(2)], 2 * MINUTE)
+    await world.pass(3 * DAY_MS, [world.worker(1), world.worker(2)], 5 * MINUTE)
     const pauses = tries.slice(1).map((at, n) => Math.round((at - (tries[n] ?? 0)) / (30 * MINUTE)))
     assert.deepEqual(pauses, [1, 2, 4, 8, 16, 16])
     assert.deepEqual(world.givenUp, ['time rcpt.test'])

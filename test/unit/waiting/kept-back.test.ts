@@ -12,6 +12,7 @@ import {
 } from '../../../plugins/waiting/kept-back'
 import { facts } from '../../support/facts'
 import { refusedEnd } from '../../support/session-ends'
+import { codePoint } from '../../support/code-point'
 
 const kind = (changes: Partial<HostEnd>) => saidOfDestination(refusedEnd(changes))?.kind
 
@@ -53,7 +54,7 @@ describe('what the end of a host says of its destination', () => {
       fc.property(
         fc.constantFrom(...(Object.keys(REASONS) as ReasonCode[])),
         fc.option(fc.constantFrom('mx1.rcpt.test', '192.0.2.1', 'a'.repeat(253))),
-        fc.string({ unit: 'binary', maxLength: 900 }),
+        fc.string({ unit: codePoint, maxLength: 900 }),
         (reason, host, detail) => {
           const end = refusedEnd({ reason, detail, ...(host === null ? {} : { host }) })
           const said = saidOfDestination(end)
