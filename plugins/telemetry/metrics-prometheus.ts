@@ -7,12 +7,19 @@
  */
 import { createRequire } from 'node:module'
 import type * as promClient from 'prom-client'
-import type { Counter, Histogram, Registry } from 'prom-client'
-import type { LookupSource, MeasuredSources, Metrics, PolicyCount, ResolverState } from './metrics'
-import type { HostEnd } from '../delivery/host-end'
-import { isOfTheAddress, REASONS } from '../reasons/catalogue'
+import type { Histogram, Registry } from 'prom-client'
+import type { MeasuredSources, Metrics, PolicyCount } from './metrics'
+import { isOfTheAddress } from '../reasons/catalogue'
 import { TROUBLE_KINDS } from '../store/troubles'
-import type { ReasonCode } from '../reasons/codes'
+import {
+  known,
+  knownReason,
+  oneOf,
+  POLICIES,
+  startAtZero,
+  STATES,
+  VERDICTS,
+} from './metrics-labels'
 import { reportCounters } from './metrics-reports'
 
 type PromClient = typeof promClient
@@ -40,30 +47,6 @@ export function findPromClient(): PromClient | undefined {
 
 const PREFIX = 'haraka_tls_policy_'
 /** Records, so that a new word does not compile until it has its label. */
-const POLICIES: Readonly<Record<HostEnd['policy'], true>> = {
-  dane: true,
-  sts: true,
-  'dane+sts': true,
-  operator: true,
-  requiretls: true,
-  none: true,
-}
-const VERDICTS: Readonly<Record<HostEnd['verdict'], true>> = {
-  verified: true,
-  trusted: true,
-  encrypted: true,
-  cleartext: true,
-  refused: true,
-}
-const SOURCES: readonly LookupSource[] = [
-  'warm',
-  'cache',
-  'fetched',
-  'none',
-  'unknown',
-  'store-unread',
-]
-const STATES: readonly ResolverState[] = ['validating', 'blind', 'unreachable']
 const DECISION_BUCKETS = [0.0001, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 90]
 const SESSION_BUCKETS = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 
@@ -297,49 +280,4 @@ function policyGauge(
       for (const [mode, value] of counted ?? []) this.set({ mode }, value)
     },
   })
-}
-
-interface ZeroCounters {
-  readonly decisions: Counter<'outcome'>
-  readonly refusals: Counter<'reason' | 'mode'>
-  readonly undeliverables: Counter<'reason' | 'mode'>
-  readonly lookups: Counter<'source'>
-  readonly problems: Counter<'reason'>
-  readonly unavailable: Counter<'reason'>
-  readonly fetches: Counter<'cause' | 'result'>
-}
-
-/** A counter that begins with its first event hides that event from `increase()`. */
-function startAtZero(counters: ZeroCounters): void {
-  const { decisions, refusals, undeliverables, lookups, problems, unavailable, fetches } = counters
-  for (const outcome of ['hosts', 'defer', 'bounce', 'failed']) decisions.inc({ outcome }, 0)
-  for (const source of SOURCES) lookups.inc({ source }, 0)
-  for (const [reason, { status }] of Object.entries(REASONS)) {
-    const refused = isOfTheAddress(reason) ? undeliverables : refusals
-    if (status !== undefined) refused.inc({ reason, mode: 'enforce' }, 0)
-    if (!isStsProblem(reason)) continue
-    problems.inc({ reason }, 0)
-    // Without a record there is no policy to be had.
-    if (!reason.startsWith('sts-txt-')) unavailable.inc({ reason }, 0)
-    for (const cause of ['delivery', 'refresh']) fetches.inc({ cause, result: reason }, 0)
-  }
-  for (const cause of ['delivery', 'refresh']) fetches.inc({ cause, result: 'ok' }, 0)
-}
-
-const STS_PROBLEM = /^sts-(?:policy-|webpki-|txt-)/
-
-function isStsProblem(reason: string): boolean {
-  return STS_PROBLEM.test(reason)
-}
-
-function known(words: Readonly<Record<string, true>>, word: string): string {
-  return Object.hasOwn(words, word) ? word : 'other'
-}
-
-function oneOf(words: readonly string[], word: string): string {
-  return words.includes(word) ? word : 'other'
-}
-
-function knownReason(reason: ReasonCode): string {
-  return Object.hasOwn(REASONS, reason) ? reason : 'other'
 }
