@@ -14,7 +14,7 @@ import type { KnownPolicy, StsLookup, StsProblem } from './types'
 const MOST_WITHOUT = 5_242_880
 /** And for those with one: about 1,400 each. Large ones have a room of their own, a fifth as large. */
 const MOST_OCTETS = 3_145_728
-const LARGE = 4096
+export const LARGE = 4096
 const SHARE_OF_LARGE = 1 / 5
 /** Milliseconds: a look at the store and the DNS is due at least that often, also where a TTL is longer. */
 const LONGEST = 300_000
@@ -119,8 +119,8 @@ export function createL1Cache(now: () => number, most = MOST_OCTETS): L1Cache {
   }
 }
 
-/** Entry, lookup, policy and their parts; each line is a part of the whole text, as is each pattern. */
-function octetsOf(lookup: StsLookup): number {
+/** Of memory, about: entry, lookup, policy and their parts; each line is a part of the whole text, as is each pattern. */
+export function octetsOf(lookup: StsLookup): number {
   const problem = lookup.problem === undefined ? 0 : OBJECT + ofText(lookup.problem.detail)
   if (lookup.kind !== 'policy') return 3 * OBJECT + problem
   const { id, policy } = lookup.known

@@ -3,10 +3,11 @@
  * A failed fetch or an invalid policy never replaces or extends a cached one.
  */
 import type { CachedPolicies } from './cached-policies'
-import { fetchFailed, type Held } from './conclude'
+import { fetchFailed, policyIn, txtFailed, type Held } from './conclude'
 import type { TxtVerdict } from './discover'
 import type { FetchOnce, Obtained } from './fetch-once'
 import type { FirstLook } from './first-look'
+import { LARGE, octetsOf } from './l1-cache'
 import { readProblem } from './policy-lifetime'
 import { REFRESH_FAILED } from './refresh'
 import { nextStep } from './rule'
@@ -46,6 +47,8 @@ const JUST_FETCHED = 30_000
  * for its next attempt, as `txt_failure` says; with one that policy holds.
  */
 const UNKNOWN_FOR = 300_000
+/** Octets of memory for large policies that are held while the DNS is asked. One for which there is no room holds unasked. */
+const MOST_HELD = 4_194_304
 
 export function createLooks(tools: LooksTools): Looks {
   const { store, cached, askTxt, fetchOnce, firstLook, clock, missed, settings } = tools
@@ -100,19 +103,37 @@ export function createLooks(tools: LooksTools): Looks {
     }
   }
 
+  let holding = 0
+  const holds = async (found: Held, look: () => Promise<StsLookup>): Promise<StsLookup> => {
+    const known = policyIn(found)
+    const octets = known === undefined ? 0 : octetsOf({ kind: 'policy', known, source: 'cache' })
+    if (octets <= LARGE) return look()
+    if (holding + octets > MOST_HELD)
+      return txtFailed(found, 'too many large policies are under way')
+    holding += octets
+    try {
+      return await look()
+    } finally {
+      holding -= octets
+    }
+  }
+
   return {
     afterFetch,
     async look(domain, fresh, progress) {
       const loaded = cached.load(domain).then((found) => (progress.held = found))
       if (fresh) {
-        const [found, txt] = await Promise.all([loaded, askTxt(domain, true)])
-        return afterTxt(domain, found, txt, progress)
+        const asked = askTxt(domain, true)
+        const found = await loaded
+        return holds(found, async () => afterTxt(domain, found, await asked, progress))
       }
       const found = await loaded
       if (found.kind === 'policy') {
         const age = clock() - found.known.fetchedAt
         if (age >= 0 && age < JUST_FETCHED) return justFetched(domain, found.known)
-        return afterTxt(domain, found, await askTxt(domain, false), progress)
+        return holds(found, async () =>
+          afterTxt(domain, found, await askTxt(domain, false), progress),
+        )
       }
       const first = await firstLook(domain, async () =>
         afterTxt(domain, found, await askTxt(domain, false), progress),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { FetchOutcome } from '../../../plugins/mta-sts/fetch'
 import type { KnownPolicy, StsLookup, StsMode } from '../../../plugins/mta-sts/types'
 import type { Store } from '../../../plugins/store/types'
@@ -346,6 +347,35 @@ describe('MTA-STS policies, cached (RFC 8461 §3.3, §5)', () => {
       await hanging.close()
       assert.equal((await theirs).kind, 'unknown')
       await own.policies.close()
+    })
+    it('XC-13 of large policies only so many wait for a slow TXT record; those beyond hold at once, and small ones wait', async () => {
+      const large = `version: STSv1\nmode: enforce\n${'mx: a.b\n'.repeat(8000)}max_age: 604800\n`
+      const names = Array.from({ length: 20 }, (_, n) => `large${n}.test`)
+      const plant = async (name: string, text: string): Promise<void> => {
+        world.resolver.set(`_mta-sts.${name}`, 'TXT', hang)
+        const expiresAt = START + DAY
+        await world.store.setPolicy({
+          domain: name,
+          id: '1',
+          text,
+          fetchedAt: START - HOUR,
+          expiresAt,
+        })
+      }
+      for (const name of names) await plant(name, large)
+      await plant('small.test', policy())
+      const late = new AbortController()
+      let waits = 0
+      const looks = [...names, 'small.test'].map(async (name) => {
+        waits++
+        const found = await world.policies.lookup(name, { signal: late.signal })
+        waits--
+        return found
+      })
+      await turn()
+      assert.ok(waits > 1 && waits < 10, `${waits} wait`)
+      late.abort()
+      for (const look of looks) assertPolicy(await look, 'enforce', 'sts-txt-lookup-failed')
     })
     it('SF-22 a store that forgets every lease, or never gives one, costs no policy', async () => {
       for (const free of [true, false]) {
