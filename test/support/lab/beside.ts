@@ -139,7 +139,7 @@ export async function assertCheckSaysTheSame(
       const option = asked === undefined ? [] : [`--${asked}`]
       const args = ['check', recipient, ...route, ...option, '--connect', '--json']
       const ran = await runCommandIn(haraka.settings.env ?? {}, haraka.folder, ...args)
-      assert.match(ran.stderr, complains, `check ${recipient}`)
+      assert.match(ran.stderr, complains, `check ${recipient} says on stderr: ${ran.stderr}`)
       const report = JSON.parse(ran.stdout) as CheckReport
       const difference = differenceOf(delivery, report, ran.code)
       if (difference !== undefined) {
