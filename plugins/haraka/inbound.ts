@@ -56,11 +56,11 @@ class DSN {
 
 export function createInbound({ setting, obstacle, neverTaken }: InboundOptions): Inbound {
   function offerFor(connection: InboundConnection): Offer {
-    const { relaying, local, capabilities, tls } = connection
+    const { relaying, local, capabilities } = connection
     return offerTo({
       setting: setting(),
       obstacle: obstacle(),
-      secured: tls?.enabled === true,
+      secured: isSecured(connection),
       mayRelay: mayRelay({
         relaying: relaying === true,
         port: local?.port,
@@ -71,7 +71,9 @@ export function createInbound({ setting, obstacle, neverTaken }: InboundOptions)
 
   return {
     offer(next, connection) {
-      if (offerFor(connection).kind === 'offered') connection.capabilities?.push(PARAMETER)
+      // Most sessions say EHLO in cleartext first, and have no need of the rest.
+      const isOffered = isSecured(connection) && offerFor(connection).kind === 'offered'
+      if (isOffered) connection.capabilities?.push(PARAMETER)
       next()
     },
     mail(next, connection, parameters) {
@@ -109,11 +111,15 @@ export function createInbound({ setting, obstacle, neverTaken }: InboundOptions)
     },
     queue(next, connection) {
       const { requiretls, refused } = notesOf(connection)
-      const isVouchedFor = setting() === 'all' && obstacle() === undefined
-      if (requiretls && (refused || !isVouchedFor)) next(deny, new DSN(550, LOST_ROAD))
+      const isVouchedFor = () => setting() === 'all' && obstacle() === undefined
+      if (requiretls && (refused || !isVouchedFor())) next(deny, new DSN(550, LOST_ROAD))
       else next()
     },
   }
+}
+
+function isSecured({ tls }: InboundConnection): boolean {
+  return tls?.enabled === true
 }
 
 function notesOf({ transaction }: InboundConnection): MessageNotes {
