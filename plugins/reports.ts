@@ -15,6 +15,7 @@ import { deliverReport } from './tlsrpt/deliver'
 import type { OutgoingMail, Sent } from './tlsrpt/deliver'
 import { findKey, type KeySource } from './tlsrpt/key'
 import { createLeftAlone } from './tlsrpt/left-alone'
+import { loadWriter } from './tlsrpt/mail'
 import { submitterOf } from './tlsrpt/names'
 import type { RecordFound } from './tlsrpt/one-report'
 import { postReport } from './tlsrpt/post'
@@ -24,6 +25,7 @@ import { createRounds } from './tlsrpt/rounds'
 import type { RoundsState } from './tlsrpt/rounds'
 import type { TlsrptSettings } from './tlsrpt/settings'
 import type { DomainDay, Tallies } from './tlsrpt/types'
+import { errorText } from './x509/trouble'
 
 export interface ReportsOptions {
   readonly config: () => Config
@@ -145,6 +147,26 @@ export function wireReports(options: ReportsOptions): Reports {
 }
 
 const SAY_AGAIN_MS = 3_600_000
+
+/**
+ * Loads what writes reports, where they are wanted. To be called while there is still the right to read our code: Haraka drops it as
+ * soon as it listens. Settings that want reports later may come too late, which is said.
+ */
+export function prepareReports({ tlsrpt }: Config, log: Pick<Logger, 'warn'>): void {
+  if (!tlsrpt.enabled) return
+  try {
+    loadWriter()
+  } catch (err: unknown) {
+    log.warn(`no report is mailed: nodemailer cannot be loaded (${oneLine(err)}). ${LOAD_CURE}`)
+  }
+}
+
+const LOAD_CURE = 'Restart Haraka, or let its user read the package'
+
+/** Node's word on a module that is not found names the stack of those who want it. */
+function oneLine(err: unknown): string {
+  return errorText(err).split('\n', 1).join('')
+}
 
 /** Whether a report on these counts is to be sent. */
 export function isWanted({ domain, policies }: DomainDay, settings: TlsrptSettings): boolean {

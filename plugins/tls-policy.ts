@@ -28,7 +28,7 @@ import { tapPlanner } from './telemetry/metrics-taps'
 import { load, readRedisIni, reload } from './load'
 import { readOwnUser } from './own-user'
 import { createReporting } from './reporting'
-import { wireReports } from './reports'
+import { prepareReports, wireReports } from './reports'
 import type { Reports } from './reports'
 import { storeFolderBeside } from './settings'
 import { hopRuleFor } from './requiretls-hops'
@@ -69,8 +69,11 @@ export function register(this: HarakaPlugin): void {
   const onChange = () => {
     const before = loaded
     loaded = reload(this, outbound, before, onChange)
-    if (loaded !== before) running?.settingsChanged()
+    if (loaded === before) return
+    prepareReports(loaded.config, log)
+    running?.settingsChanged()
   }
+  const log = loggerOf(this)
   let loaded = load(this, outbound, onChange)
   const config = () => loaded.config
   const service = createMetricsService({
@@ -81,10 +84,10 @@ export function register(this: HarakaPlugin): void {
   })
   const { metrics } = service
   let wiring: Promise<Wiring> | undefined
-  const log = loggerOf(this)
   const owner = readOwnUser(host.smtpMain())
   const storeFolder = storeFolderBeside(host.queueFolder())
   prepareStore(config(), { storeFolder, owner, log })
+  prepareReports(config(), log)
   /** The wiring, once it is there. */
   let wired: Wiring | undefined
   let reports: Reports | undefined

@@ -2,9 +2,12 @@
  * A report as a message (RFC 8460 §5.3), signed once with the operator's own DKIM key (§3).
  *
  * Promises: the same report gives the same octets each time; plain ASCII, lines within RFC 5322's bounds; signed, or nothing.
- * nodemailer's parts do the writing, and are loaded when the first report is sent: they take time and memory.
+ * nodemailer's parts do the writing, and are loaded where reports are wanted only: they take time and memory.
  */
 import { createHash } from 'node:crypto'
+import { createRequire } from 'node:module'
+import type Dkim from 'nodemailer/lib/dkim'
+import type MimeNode from 'nodemailer/lib/mime-node'
 import { troubleText } from '../x509/trouble'
 import type { SigningKey } from './key'
 
@@ -45,6 +48,26 @@ const SIGNED = [
 ]
 const PRINTABLE = /^[\x20-\x7e]{1,900}$/
 
+interface Writer {
+  readonly MimeNode: typeof MimeNode
+  readonly Dkim: typeof Dkim
+}
+const load = createRequire(__filename)
+let writer: Writer | undefined
+
+/**
+ * Loads nodemailer's parts ahead, while the user that started Haraka is still there: the one that it becomes may have no right to read
+ * them. Kept: import() would look for the files once more.
+ * @throws Error where they cannot be read
+ */
+export function loadWriter(): Writer {
+  writer ??= {
+    MimeNode: (load('nodemailer/lib/mime-node') as { readonly default: typeof MimeNode }).default,
+    Dkim: (load('nodemailer/lib/dkim') as { readonly default: typeof Dkim }).default,
+  }
+  return writer
+}
+
 /** Never rejects. */
 export async function composeReport(mail: ReportMail, key: SigningKey): Promise<Composed> {
   const { from, to, domain, submitter, reportId, subject, fileName } = mail
@@ -54,7 +77,8 @@ export async function composeReport(mail: ReportMail, key: SigningKey): Promise<
   if (odd !== undefined) return { ok: false, detail: 'a header field would not be printable ASCII' }
   if (/["\\]/.test(fileName)) return { ok: false, detail: 'the file name cannot be quoted' }
   try {
-    return verified(await sign(await write(mail), key))
+    const { MimeNode, Dkim } = loadWriter()
+    return verified(await sign(await write(mail, MimeNode), key, Dkim))
   } catch (error: unknown) {
     return { ok: false, detail: troubleText(error) }
   }
@@ -65,9 +89,8 @@ function asIs(value: string): { readonly prepared: true; readonly value: string 
   return { prepared: true, value }
 }
 
-async function write(mail: ReportMail): Promise<Buffer> {
-  const { default: MimeNode } = await import('nodemailer/lib/mime-node')
-  const root = new MimeNode('multipart/report; report-type=tlsrpt', {
+function write(mail: ReportMail, Mime: Writer['MimeNode']): Promise<Buffer> {
+  const root = new Mime('multipart/report; report-type=tlsrpt', {
     // Of the report alone, so that a repeat has the same octets.
     baseBoundary: createHash('sha256').update(mail.reportId).digest('hex').slice(0, 32),
     // It would write Tls-Report-Domain.
@@ -100,9 +123,8 @@ async function write(mail: ReportMail): Promise<Buffer> {
   return root.build()
 }
 
-async function sign(message: Buffer, key: SigningKey): Promise<string> {
-  const { default: Dkim } = await import('nodemailer/lib/dkim')
-  const signer = new Dkim({
+async function sign(message: Buffer, key: SigningKey, Signer: Writer['Dkim']): Promise<string> {
+  const signer = new Signer({
     domainName: key.domain,
     keySelector: key.selector,
     privateKey: key.privateKey,

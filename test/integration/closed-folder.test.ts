@@ -38,6 +38,31 @@ wire({
 })
 `
 
+/** The same with reports: the first one is written when the folder has long been closed. */
+const REPORTER = `
+const { chmodSync } = require('node:fs')
+const { generateKeyPairSync } = require('node:crypto')
+const [folder, from] = process.argv.slice(-2)
+const { prepareReports } = require(folder + '/plugins/reports.ts')
+const { composeReport } = require(folder + '/plugins/tlsrpt/mail.ts')
+const { readConfig } = require(folder + '/plugins/config.ts')
+const log = { warn: (text) => console.log('warned: ' + text) }
+const config = (tlsrpt) => readConfig({ main: {}, tlsrpt }, (text) => text).config
+const { privateKey } = generateKeyPairSync('rsa', {
+  modulusLength: 2048, privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' },
+})
+prepareReports(config(from === 'later' ? {} : { from }), log)
+chmodSync(folder, 0)
+if (process.getuid() === 0) process.setuid(${NOBODY})
+if (from === 'later') prepareReports(config({ from: 'tls@send.test' }), log)
+composeReport({
+  from: 'tls@send.test', to: 'r@rcpt.test', domain: 'rcpt.test', submitter: 'send.test', reportId: 'a@send.test', subject: 'x',
+  fileName: 'x.json.gz', date: new Date(0), text: 'x', gzipped: Buffer.from('x'),
+}, { domain: 'send.test', selector: 's', privateKey }).then((done) => {
+  console.log(done.ok ? 'composed' : 'failed: ' + done.detail.replaceAll('\\n', ' '))
+})
+`
+
 describe('a package that is closed to the user that Haraka becomes', function () {
   this.timeout(60_000)
   let folder: string
@@ -55,15 +80,30 @@ describe('a package that is closed to the user that Haraka becomes', function ()
     for (const each of [folder, storeFolder]) rmSync(each, { recursive: true })
   })
 
+  function run(script: string, ...args: readonly string[]): { stdout: string; stderr: string } {
+    return spawnSync(process.execPath, ['--import', 'tsx', '-e', script, '--', ...args], {
+      cwd: repository,
+      encoding: 'utf8',
+    })
+  }
+
   for (const backend of ['memory', 'lmdb', 'redis']) {
     it(`XC-09 starts all the same, with backend=${backend}`, () => {
-      const args = ['--import', 'tsx', '-e', WORKER, '--', folder, storeFolder, backend]
-      const { stdout, stderr } = spawnSync(process.execPath, args, {
-        cwd: repository,
-        encoding: 'utf8',
-      })
+      const { stdout, stderr } = run(WORKER, folder, storeFolder, backend)
       assert.match(stdout, /^started: /m, stdout + stderr)
       assert.doesNotMatch(stdout, /redis-settings/)
     })
   }
+  it('XC-09 writes the first report all the same, where reports were wanted at start', () => {
+    const { stdout, stderr } = run(REPORTER, folder, 'tls@send.test')
+    assert.equal(stdout, 'composed\n', stderr)
+  })
+  it('XC-09 says why no report is mailed, where they are wanted later', () => {
+    const { stdout, stderr } = run(REPORTER, folder, 'later')
+    assert.match(
+      stdout,
+      /^warned: no report is mailed: nodemailer cannot be loaded \(Cannot find module .*\)\. Restart Haraka.*\nfailed: Cannot find module .*\n$/,
+      stderr,
+    )
+  })
 })
