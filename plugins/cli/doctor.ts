@@ -13,6 +13,7 @@ import { isSilent, resolverWords } from '../resolver-words'
 import { withoutEffect } from '../settings'
 import type { Logger } from '../store'
 import type { Wiring } from '../wiring'
+import { karmaFindings } from './doctor-karma'
 import { reportFindings } from './doctor-reports'
 import type { HarakaFound } from './find-haraka'
 import { findOtherRoads } from './other-roads'
@@ -75,6 +76,7 @@ async function examine(settings: Settings, tools: DoctorTools): Promise<readonly
       note('settings', text, 'Remove the one, or change the other.'),
     ),
     pluginsFinding(settings.plugins),
+    ...karmaFindings(settings),
     harakaFinding(await haraka),
     outboundFinding(settings),
     ...roadFindings(settings, await haraka),

@@ -21,6 +21,7 @@ const OURS = [
   'troubleshooting.md',
   'migration.md',
   'metrics.md',
+  'requiretls.md',
 ]
 
 /** What Haraka's log holds in the examples. */
@@ -151,7 +152,7 @@ describe('pages for people', () => {
         assert.ok(Object.hasOwn(REASONS, code), `${name}: ${code}`)
       }
       for (const [, code = ''] of readPage(name).matchAll(
-        /`((?:dane|sts|pkix|tls|starttls|smtp)-[a-z-]+)`/g,
+        /`((?:dane|sts|pkix|tls|starttls|smtp|requiretls)-[a-z-]+)`/g,
       )) {
         if (code === 'dane-only' || code === 'tls-policy') continue
         assert.ok(Object.hasOwn(REASONS, code), `${name}: ${code}`)
