@@ -20,6 +20,7 @@ import {
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { FILE_MODE } from '../folder'
 import { whyBroken } from './meta'
+import { soundLock } from './sound-lock'
 import { hasLockWithRoom, makeRoom, NoRoom, octetsFreeFor, prepareToBegin } from './disk-space'
 import { inWords } from '../outcome'
 
@@ -141,11 +142,15 @@ function openFile(path: string, readOnly = false): LmdbFile {
     FILE_MODE,
   )
   if (!readOnly) closeToOthers(descriptor, path)
+  let lock: (() => void) | undefined
   try {
+    if (!readOnly) lock = soundLock(path, { mapSize: MAP_SIZE })
     return openWith(descriptor, path, readOnly)
   } catch (error) {
     closeSync(descriptor)
     throw error
+  } finally {
+    lock?.()
   }
 }
 

@@ -284,6 +284,32 @@ describe('store in LMDB', () => {
     )
   }).timeout(60_000)
 
+  it('SC-16 a worker or command that opens the file while the last one closes it can use it', async () => {
+    const at = join(folder, 'door.mdb')
+    const script = `
+      const { openLmdb } = require(${JSON.stringify(compiled('plugins/store/lmdb/file.ts'))})
+      process.on('message', async () => {
+        for (let n = 0; n < 300; n++) {
+          const opened = openLmdb(${JSON.stringify(at)})
+          if (!opened.ok || opened.unwritable) console.log(opened)
+          else await opened.file.close()
+        }
+        process.disconnect()
+      })
+      process.send('ready')`
+    const children = Array.from({ length: 3 }, () =>
+      spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] }),
+    )
+    let output = ''
+    for (const stream of children.flatMap(({ stdout, stderr }) => [stdout, stderr]))
+      stream?.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    await Promise.all(children.map((child) => once(child, 'message')))
+    const closed = children.map((child) => once(child, 'close'))
+    for (const child of children) child.send('open')
+    await Promise.all(closed)
+    assert.equal(output, '')
+  }).timeout(60_000)
+
   it('a worker that falls behind more changes than are kept is told that anything may have changed', async () => {
     const busy = peer()
     await busy.run('return 0')
