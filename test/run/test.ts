@@ -1,8 +1,8 @@
 /**
  * `npm test`: everything there is. Installs the Debian packages that real parts need where it may, builds, then runs unit and
- * integration tests under each supported Node, one after the other, and beside them each file of end-to-end tests under this one, as
- * many at a time as the machine has processors: each has a network of its own, and waits for about half of its time. Closes with one
- * line of totals.
+ * integration tests under each supported Node, one after the other, and beside them each file of end-to-end tests under this one: all
+ * together as many at a time as the machine has processors. Each end-to-end file has a network of its own. Closes with one line of
+ * totals.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -130,7 +130,7 @@ async function main(): Promise<number> {
   const runs = (
     await Promise.all([
       lane(units, busy),
-      ...Array.from({ length: Math.max(2, availableParallelism()) }, () => lane(busy, units)),
+      ...Array.from({ length: Math.max(1, availableParallelism() - 1) }, () => lane(busy, units)),
       lane(endToEnd(files.filter((name) => MOSTLY_WAITING.includes(name)))),
     ])
   ).flat()
