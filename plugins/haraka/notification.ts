@@ -36,7 +36,10 @@ export const queueHandlers: QueueHandlers = {
 
 /** Haraka's own notes are made anew for each transaction, and have methods; plain ones are those of an injection. */
 function withOurs(notes: unknown, ours: MessageNotes): unknown {
-  if (typeof notes !== 'object' || notes === null) return { [NOTES_KEY]: ours }
+  // An array would lose them in the JSON of the queue.
+  if (typeof notes !== 'object' || notes === null || Array.isArray(notes)) {
+    return { [NOTES_KEY]: ours }
+  }
   const isPlain = Object.getPrototypeOf(notes) === Object.prototype
   const before = (notes as Readonly<Record<string, unknown>>)[NOTES_KEY]
   const others = typeof before === 'object' ? before : {}

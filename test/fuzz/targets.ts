@@ -1,13 +1,15 @@
 /** All targets, by the names that the command takes. */
 import { certificateTarget } from './certificate'
 import { dnsMessageTarget } from './dns-message'
+import { requiretlsTarget } from './requiretls'
 import { storeTarget } from './store'
 import { smtpTarget } from './smtp'
 import { stsTarget } from './sts'
 import type { Target } from './target'
 import { tlsaTarget } from './tlsa'
 
-export type TargetName = 'dns-message' | 'tlsa' | 'certificate' | 'smtp' | 'sts' | 'store'
+export type TargetName =
+  'dns-message' | 'tlsa' | 'certificate' | 'smtp' | 'sts' | 'store' | 'requiretls'
 
 export const targets: Readonly<Record<TargetName, () => Promise<Target>>> = {
   'dns-message': dnsMessageTarget,
@@ -16,6 +18,7 @@ export const targets: Readonly<Record<TargetName, () => Promise<Target>>> = {
   smtp: smtpTarget,
   sts: stsTarget,
   store: storeTarget,
+  requiretls: requiretlsTarget,
 }
 
 export function isTargetName(text: string): text is TargetName {

@@ -15,6 +15,11 @@ const SAMPLES: Readonly<Record<TargetName, readonly [runs: number, ...outcomes: 
   smtp: [400, /^reader: reply/, /^reader: malformed/, /envelope inside TLS/, /^session: smtp-/],
   sts: [500, /^record/, /policy that/, /no policy/],
   store: [2000, /^policy/, /^no record/],
+  requiretls: [
+    1000,
+    ...[/^no command/, /^MAIL: take/, /^MAIL: refuse/, /^MAIL: untagged/, /header: No/],
+    ...[/notes: requiretls/, /notes: tls-required-no/, /notes: nothing/],
+  ],
 }
 
 describe('fuzz: a sample of every target', function () {

@@ -79,6 +79,11 @@ describe('what a message asks, on its way into the queue', () => {
         demandOfMail(mail(after), true)
       }),
     )
+    // What another plugin gave for notes: what is written there must come through the JSON of the queue.
+    for (const given of [[], ['x'], 'x', 1, null, undefined, () => undefined]) {
+      const kept: unknown = JSON.parse(JSON.stringify(queuedWith(given, ['No\n'])))
+      assert.equal(demandOfMail(mail(kept), true), 'tls-required-no')
+    }
     const broken: HarakaTransaction = {
       header: {
         get_all: () => {
