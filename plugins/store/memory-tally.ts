@@ -13,6 +13,7 @@ import {
   partOf,
   readCount,
   readFields,
+  SEAL,
   whyNoBatch,
 } from './tally'
 import type { Stored, TallyStore } from './types'
@@ -54,6 +55,14 @@ export function memoryTallies(
         const put = (field: string, value: string) => void fields.set(field, value)
         const room = MOST_TALLIES - octets()
         return addBatch({ get: (field) => fields.get(field), put }, batch, room)
+      })
+    },
+    sealTally(day, part) {
+      if (!isDay(day) || !isPart(part)) return Promise.resolve(failed('not a part of a day'))
+      return answer(() => {
+        forgetOldDays()
+        const key = at(day, part)
+        parts.set(key, (parts.get(key) ?? new Map<string, string>()).set(SEAL, '1'))
       })
     },
     readTally(day, part) {

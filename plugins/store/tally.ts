@@ -3,7 +3,7 @@
  * added to a part, whatever the part is kept in; redis/tally.ts says the same in Lua, and one contract test holds all to it.
  *
  * A store knows domains, names, counts and texts here, and nothing of reports. It promises that a batch counts once, however often it
- * comes; that a part stays below its bounds, whoever fills it; and that what did not fit is said.
+ * comes; that a part stays below its bounds, whoever fills it, and as it is once it is sealed; and that what did not fit is said.
  */
 import { createHash } from 'node:crypto'
 import { isDomain } from './record'
@@ -70,6 +70,8 @@ const NAME = /^[A-Z](?: [A-Za-z0-9_-]{1,40}){1,2}$/
 const WORKER = /^[A-Za-z0-9]{1,40}$/
 /** The field of a part in which its octets are counted. */
 export const OCTETS = '.'
+/** The field of a part that stands in it once it takes nothing more. */
+export const SEAL = '!'
 
 /** To which part of a day a domain belongs. */
 export function partOf(domain: string): number {
@@ -121,7 +123,7 @@ export function isTallyName(name: string): boolean {
 /**
  * Adds a batch, once.
  * @param room octets that may be added at most
- * @returns how much of it was lost to the bounds
+ * @returns how much of it was lost to the bounds, or to the seal
  */
 export function addBatch(fields: TallyFields, batch: TallyBatch, room = Infinity): number {
   const field = workerField(batch.worker)
@@ -131,12 +133,15 @@ export function addBatch(fields: TallyFields, batch: TallyBatch, room = Infinity
   const bounds = { ...PART_OCTETS, room: octets + room }
   let now = octets
   let lost = 0
+  const isSealed = fields.get(SEAL) !== undefined
   for (const add of batch.adds) {
-    const taken = add.ways.some((way) => {
-      const more = take(fields, add, way, now, bounds)
-      now += more ?? 0
-      return more !== undefined
-    })
+    const taken =
+      !isSealed &&
+      add.ways.some((way) => {
+        const more = take(fields, add, way, now, bounds)
+        now += more ?? 0
+        return more !== undefined
+      })
     if (!taken) lost += add.by
   }
   fields.put(OCTETS, String(now))

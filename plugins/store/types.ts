@@ -62,8 +62,10 @@ export type ChangeListener = (domain: string | undefined) => void
  * reached, the call fails, also where policies would go on with this machine's own.
  */
 export interface TallyStore {
-  /** @returns how much of it was lost, as there was no room */
+  /** @returns how much of it was lost, as there was no room or the part is sealed */
   addToTally(batch: TallyBatch): Promise<Stored<number>>
+  /** From now on the part takes nothing: what is added is lost, and said to be. What it holds stays. */
+  sealTally(day: number, part: number): Promise<Stored<void>>
   /** All of a part: at most about a mebioctet. */
   readTally(day: number, part: number): Promise<Stored<readonly TallyEntry[]>>
   /** @param names of the domain's entries, as read */

@@ -27,6 +27,7 @@ export function withoutTallies(store: Store, why: string): Store {
   const refuse = () => Promise.resolve(failed(why))
   const none: TallyStore & WaitingStore = {
     addToTally: refuse,
+    sealTally: refuse,
     readTally: refuse,
     dropTally: refuse,
     clusterName: refuse,

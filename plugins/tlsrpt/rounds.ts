@@ -2,8 +2,9 @@
  * Whose turn it is to send a day's reports, when, and how long it is tried.
  *
  * Promises: each part of a day is one worker's at a time in the whole cluster; what is about to be done stands in the store before
- * it is done, so that a crash between any two steps loses no report and repeats at most the one under way, with the same id. Where
- * the store cannot be asked nobody sends. One domain's trouble is its own. Never rejects.
+ * it is done, so that a crash between any two steps loses no report and repeats at most the one under way, with the same id and the
+ * same contents: a part of a day is closed for counts before it is read. Where the store cannot be asked nobody sends. One domain's
+ * trouble is its own. Never rejects.
  */
 import type { Logger, Store } from '../store'
 import type { Leases } from '../store/leases'
@@ -73,6 +74,8 @@ interface Cluster {
 
 /** Domains of a part that are looked after at a time. */
 const AT_A_TIME = 4
+/** Milliseconds for which a store that is back is filled with counts before a day is closed; tally.ts tries every ten seconds. */
+const BACK_MS = 120_000
 const MINUTE = 60_000
 const SECOND = 1000
 const HANDLED = 'handled'
@@ -86,6 +89,8 @@ export function createRounds(tools: RoundsTools): Rounds {
   let timer: NodeJS.Timeout | undefined
   let cluster: Cluster | undefined
   let saidBound: Day | undefined
+  /** Infinity: the store is away. */
+  let quietUntil = 0
 
   /** Yesterday, and the day before, of which the last reports are given up in the course of today. */
   const days = (): readonly Day[] => [dayOf(clock()) - 2, dayOf(clock()) - 1]
@@ -132,6 +137,9 @@ export function createRounds(tools: RoundsTools): Rounds {
       remember(day, part, before.next)
       return
     }
+    // Before it is read: counts that come between two tries would change a report under its id.
+    const closed = await tallies.close(day, part)
+    if (!closed.ok) return
     const read = await tallies.readPart(day, part)
     if (!read.ok) return
     const left = read.value.length === 0 ? 0 : await budget(day)
@@ -222,6 +230,8 @@ export function createRounds(tools: RoundsTools): Rounds {
     const handled = await leases.under(
       partLease(day, partOf(domain)),
       async (partsLease) => {
+        const closed = await tallies.close(day, partOf(domain))
+        if (!closed.ok) return undefined
         const read = await tallies.readDomain(day, domain)
         if (!read.ok) return undefined
         if (read.value === undefined) return HANDLED
@@ -237,7 +247,14 @@ export function createRounds(tools: RoundsTools): Rounds {
 
   async function lookOnce(): Promise<void> {
     const letters = await tallies.cluster()
-    if (!letters.ok) return
+    if (!letters.ok) {
+      quietUntil = Infinity
+      return
+    }
+    // What the others counted meanwhile comes first.
+    if (quietUntil === Infinity) quietUntil = clock() + BACK_MS
+    const quietFor = quietUntil - clock()
+    if (quietFor > 0 && quietFor <= BACK_MS) return
     if (cluster?.name !== letters.value) {
       cluster = { name: letters.value, begin: beginOf(letters.value) }
     }

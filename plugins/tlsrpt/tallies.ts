@@ -6,6 +6,7 @@ import type { Tallies } from './types'
 
 export function talliesIn(store: TallyStore): Tallies {
   return {
+    close: (day, part) => store.sealTally(day, part),
     async readPart(day, part) {
       const read = await store.readTally(day, part)
       return read.ok ? { ok: true, value: readDomainDays(day, read.value) } : read

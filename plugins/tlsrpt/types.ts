@@ -98,6 +98,8 @@ export const PARTS = 256
 
 /** The counts of all who share the store. No call throws; after `ok: false` nothing is known, and nothing may be sent. */
 export interface Tallies {
+  /** From now on nothing is added to the part: what is read of it stays as it is, until it is dropped. */
+  close(day: Day, part: number): Promise<Stored<void>>
   /**
    * The domains of a part, in alphabetical order; a part is bounded to about a mebioctet.
    * @param part 0 to PARTS-1

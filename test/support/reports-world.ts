@@ -1,13 +1,18 @@
 /** Workers that share a store and a clock, whose reports are delivered into a list. */
+import assert from 'node:assert/strict'
+import { gzipSync } from 'node:zlib'
 import { memoryStore } from '../../plugins/store/memory'
 import { createLeases } from '../../plugins/store/leases'
 import { partOf } from '../../plugins/store/tally'
 import type { Store, Stored } from '../../plugins/store'
 import type { Delivered } from '../../plugins/tlsrpt/deliver'
+import { toAdds } from '../../plugins/tlsrpt/lines'
 import { dayOf, startOfDay } from '../../plugins/tlsrpt/names'
 import type { RecordFound } from '../../plugins/tlsrpt/one-report'
 import { createRounds, type Rounds } from '../../plugins/tlsrpt/rounds'
-import type { Day, DomainDay, Tallies } from '../../plugins/tlsrpt/types'
+import { makeReport, reportJson } from '../../plugins/tlsrpt/report'
+import { talliesIn } from '../../plugins/tlsrpt/tallies'
+import { PARTS, type Day, type DomainDay, type Tallies } from '../../plugins/tlsrpt/types'
 
 export const MINUTE = 60_000
 export const HOUR = 60 * MINUTE
@@ -24,6 +29,9 @@ export interface SentReport {
   readonly firstTried: number
   readonly cluster: string
   readonly worker: number
+  /** Of all tries; those of which the answer was lost as well. */
+  readonly id: string
+  readonly octets: string
 }
 
 export class Killed extends Error {}
@@ -44,63 +52,75 @@ export class ReportsWorld {
   outcome: (domain: string) => Delivered = () => ({ kind: 'taken' })
   /** May throw Killed: the worker dies there, and nothing of what it would have done is done. */
   at: (step: string, domain: string, worker: number) => void = () => undefined
-  readonly counts = new Map<string, DomainDay>()
-  /** The part of each domain that was counted. */
-  private readonly parts = new Map<string, number>()
+  /** Counted too late, which is told. */
+  lost = 0
+  private sequence = 0
   readonly store: Store
 
   constructor(store?: Store) {
     this.store = store ?? memoryStore({ now: () => this.now })
   }
 
-  count(domain: string, day = dayOf(this.now)): void {
-    this.parts.set(domain, partOf(domain))
-    this.counts.set(`${day} ${domain}`, {
-      domain,
+  /** One successful session. */
+  async count(domain: string, day = dayOf(this.now), store = this.store): Promise<void> {
+    this.sequence += 1
+    const added = await store.addToTally({
       day,
-      policies: [
-        {
-          policy: { 'policy-type': 'no-policy-found', 'policy-domain': domain },
-          summary: { 'total-successful-session-count': 1, 'total-failure-session-count': 0 },
-          'failure-details': [],
-        },
-      ],
-      names: ['S n'],
+      part: partOf(domain),
+      worker: 'w1',
+      sequence: this.sequence,
+      adds: toAdds(domain, {
+        policy: { 'policy-type': 'no-policy-found', 'policy-domain': domain },
+        success: 1,
+        failure: 0,
+      }),
     })
+    assert.ok(added.ok, added.ok ? '' : added.detail)
+    this.lost += added.value
   }
 
-  worker(number = 1): Rounds {
+  /** What is still in the store. */
+  async left(): Promise<readonly DomainDay[]> {
+    const found: DomainDay[] = []
+    for (let day = dayOf(this.now) - 3; day <= dayOf(this.now); day++) {
+      for (let part = 0; part < PARTS; part++) {
+        const read = await talliesIn(this.store).readPart(day, part)
+        assert.ok(read.ok)
+        found.push(...read.value)
+      }
+    }
+    return found
+  }
+
+  /** @param own its connection to what all share */
+  worker(number = 1, own = this.store): Rounds {
     const ask = <T>(call: () => Promise<Stored<T>>): Promise<Stored<T>> =>
       this.away ? Promise.resolve({ ok: false, detail: 'away' }) : call()
     const store: Store = {
-      ...this.store,
-      getNote: (...args) => ask(() => this.store.getNote(...args)),
-      acquire: (...args) => ask(() => this.store.acquire(...args)),
+      ...own,
+      getNote: (...args) => ask(() => own.getNote(...args)),
+      acquire: (...args) => ask(() => own.acquire(...args)),
       setNote: async (domain, name, text, ttl, options) => {
         this.at(`before note ${text.split(' ')[0]}`, domain, number)
-        const noted = await ask(() => this.store.setNote(domain, name, text, ttl, options))
+        const noted = await ask(() => own.setNote(domain, name, text, ttl, options))
         this.at(`after note ${text.split(' ')[0]}`, domain, number)
         return noted
       },
     }
+    const counts = talliesIn(own)
     const tallies: Tallies = {
-      cluster: () => ask(() => Promise.resolve({ ok: true, value: 'abcdefgh' })),
-      readPart: (day, part) =>
-        ask(() => {
-          const all = [...this.counts.values()]
-          const value = all.filter(
-            (each) => each.day === day && this.parts.get(each.domain) === part,
-          )
-          return Promise.resolve({ ok: true, value })
-        }),
-      readDomain: (day, domain) =>
-        ask(() => Promise.resolve({ ok: true, value: this.counts.get(`${day} ${domain}`) })),
-      drop: ({ day, domain }) => {
-        this.at('before drop', domain, number)
-        return ask(() => {
-          this.counts.delete(`${day} ${domain}`)
-          return Promise.resolve({ ok: true, value: undefined })
-        })
+      cluster: () => ask(() => counts.cluster()),
+      close: async (day, part) => {
+        this.at('before close', '', number)
+        const closed = await ask(() => counts.close(day, part))
+        this.at('after close', '', number)
+        return closed
+      },
+      readPart: (day, part) => ask(() => counts.readPart(day, part)),
+      readDomain: (day, domain) => ask(() => counts.readDomain(day, domain)),
+      drop: (read) => {
+        this.at('before drop', read.domain, number)
+        return ask(() => counts.drop(read))
       },
     }
     return createRounds({
@@ -117,7 +137,20 @@ export class ReportsWorld {
         const { domain, day } = counted
         const outcome = this.outcome(domain)
         if (outcome.kind === 'taken') {
-          this.sent.push({ domain, day, at: this.now, firstTried, cluster, worker: number })
+          const from = { organization: 'Sender', contact: 'tls@sender.test', cluster }
+          const report = makeReport({ counted, ...from })
+          const octets = gzipSync(reportJson(report)).toString('base64')
+          const id = report['report-id']
+          this.sent.push({
+            domain,
+            day,
+            at: this.now,
+            firstTried,
+            cluster,
+            worker: number,
+            id,
+            octets,
+          })
         }
         this.at('delivered', domain, number)
         return Promise.resolve(outcome)

@@ -134,6 +134,22 @@ export function tallyContract({ store, another, isShared, day }: TallyContractTo
       await value(store().addToTally(batch([{ domain: DOMAIN, by: 1, ways }])))
       assert.equal((await read())[`${DOMAIN} D n d`], '1')
     })
+    it('TD-24 TD-27 a part that is sealed stays as it is, for all workers, and what comes late is said to be lost', async () => {
+      await value(store().addToTally(batch([plain('S n', 2)])))
+      const other = await another()
+      for (const sealing of [store(), other, store()]) await value(sealing.sealTally(day(), PART))
+      const late = batch([plain('S n', 3), plain('F n')])
+      assert.equal(await value(store().addToTally(late)), 4)
+      assert.equal(await value(store().addToTally(late)), 4, 'the same batch')
+      assert.equal(await value(other.addToTally(batch([plain('S n')], { worker: 'w2' }))), 1)
+      const before = { [`${DOMAIN} S n`]: '2' }
+      assert.deepEqual(await read(), before)
+      await value(store().dropTally(day(), DOMAIN, ['S n']))
+      assert.equal(await value(store().addToTally(batch([plain('S n')]))), 1, 'dropped')
+      assert.deepEqual(await read(), {})
+      assert.equal(await value(store().addToTally(batch([plain('S n')], { day: day() - 1 }))), 0)
+      assert.equal((await store().sealTally(day(), 256)).ok, false)
+    })
     it('days and parts are apart', async () => {
       await value(store().addToTally(batch([plain('S n')])))
       assert.deepEqual(await value(store().readTally(day() - 1, PART)), [])

@@ -16,6 +16,7 @@ import {
   isTallyName,
   partOf,
   readFields,
+  SEAL,
   type TallyBatch,
   whyNoBatch,
 } from '../tally'
@@ -41,6 +42,12 @@ export function talliesIn({ read, write }: Pick<Access, 'read' | 'write'>): Tall
       // A text of more than half a page has pages of its own.
       const pages = BATCH + ADD * batch.adds.length + 2 * texts
       return outcome(await write((file) => addBatch(fieldsIn(file), batch), pages, texts + 1024))
+    },
+    async sealTally(day, part) {
+      if (!isDay(day) || !isPart(part)) return failed('not a part of a day')
+      const field = partKey(day, part) + SEAL
+      const seal = ({ tallies }: LmdbFile) => void tallies.putSync(field, '1')
+      return outcome(await write(seal, BATCH, 0))
     },
     async readTally(day, part) {
       if (!isDay(day) || !isPart(part)) return failed('not a part of a day')

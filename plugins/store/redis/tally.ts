@@ -18,6 +18,7 @@ import {
   PART_OCTETS,
   partOf,
   readFields,
+  SEAL,
   type TallyBatch,
   whyNoBatch,
   workerField,
@@ -41,7 +42,7 @@ if sequence and tonumber(sequence) >= tonumber(args[2]) then return tonumber(bef
 local bounds = { texts = tonumber(args[4]), all = tonumber(args[5]), domain = tonumber(args[6]), field = tonumber(args[7]) }
 local most, at = {}, 9
 for _ = 1, tonumber(args[8]) do most[args[at]] = tonumber(args[at + 1]) at = at + 2 end
-local octets, lost = number('.'), 0
+local octets, lost, isSealed = number('.'), 0, redis.call('hexists', key, '!') == 1
 local function take(domain, by, counter, texts)
   local fresh, textual, more = {}, 0, 0
   local function look(name, text)
@@ -80,7 +81,7 @@ while args[at] do
     local count = tonumber(args[at + 1])
     at = at + 2
     for n = 1, count do texts[n] = { args[at], args[at + 1] } at = at + 2 end
-    if not taken then taken = take(domain, by, counter, texts) end
+    if not taken and not isSealed then taken = take(domain, by, counter, texts) end
   end
   if not taken then lost = lost + by end
 end
@@ -94,6 +95,10 @@ local all, octets = redis.call('hgetall', KEYS[1]), 0
 for _, text in ipairs(all) do octets = octets + #text end
 if octets > tonumber(ARGV[2]) then return redis.error_reply('ERR the part is too large') end
 return all`
+
+const SEALED = `redis.call('hset', KEYS[1], ARGV[1], 1)
+if redis.call('pttl', KEYS[1]) < 0 then redis.call('pexpire', KEYS[1], ARGV[2]) end
+return 1`
 
 const DROP = `for n = 1, #ARGV do redis.call('hdel', KEYS[1], ARGV[n]) end return 1`
 
@@ -109,6 +114,12 @@ export function talliesIn(ask: Ask, keys: Keys): TallyStore {
       const options = { keys: [keys.tally(batch.day, batch.part)], arguments: argumentsOf(batch) }
       const added = await ask((redis) => redis.eval(ADD, options))
       return added.ok ? stored(Number(added.value) || 0) : added
+    },
+    async sealTally(day, part) {
+      if (!isDay(day) || !isPart(part)) return failed('not a part of a day')
+      const options = { keys: [keys.tally(day, part)], arguments: [SEAL, String(LIFETIME)] }
+      const sealed = await ask((redis) => redis.eval(SEALED, options))
+      return sealed.ok ? stored(undefined) : sealed
     },
     async readTally(day, part) {
       if (!isDay(day) || !isPart(part)) return failed('not a part of a day')

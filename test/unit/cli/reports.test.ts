@@ -32,6 +32,7 @@ const counted = (domain: string, day = DAY): DomainDay => ({
 const all = [counted('b.test'), counted('a.test'), counted('old.test', DAY - 1)]
 
 const tallies: Tallies = {
+  close: () => Promise.resolve({ ok: true, value: undefined }),
   readPart: (day, part) =>
     Promise.resolve({
       ok: true,
@@ -46,7 +47,7 @@ const tallies: Tallies = {
   cluster: () => Promise.resolve({ ok: true, value: 'abcdefgh' }),
 }
 const away = () => Promise.resolve({ ok: false, detail: 'Redis is away' } as const)
-const unread: Tallies = { readPart: away, readDomain: away, drop: away, cluster: away }
+const unread: Tallies = { close: away, readPart: away, readDomain: away, drop: away, cluster: away }
 
 function settings(ini: Readonly<Record<string, string>>): TlsrptSettings {
   return readTlsrpt({

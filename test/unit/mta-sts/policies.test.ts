@@ -825,7 +825,7 @@ function brokenStore(): Store {
   return {
     getPolicy: fail, setPolicy: fail, deletePolicy: fail, listDomains: fail, takeDue: fail, plan: fail, getNote: fail, setNote: fail,
     lastUsed: fail, markUsed: fail, acquire: fail, release: fail, onChange: () => () => undefined,
-    addToTally: fail, readTally: fail, dropTally: fail, clusterName: fail, noteWaiting: fail, readWaiting: fail,
+    addToTally: fail, sealTally: fail, readTally: fail, dropTally: fail, clusterName: fail, noteWaiting: fail, readWaiting: fail,
     troubles: () => [], examine: () => Promise.resolve([]), close: () => Promise.resolve(),
   } // prettier-ignore
 }
