@@ -201,7 +201,7 @@ export function tallyContract({ store, another, isShared, day }: TallyContractTo
       const other = await value((await another()).clusterName())
       assert.equal(other === name, isShared())
     })
-    it('TD-27 every store counts as the rule says, whatever is added', async () => {
+    it('TD-27 every store counts as the rule says, whatever is added; and what was added is read, or was lost', async () => {
       const name = fc.nat(60).map(String)
       const text = fc
         .tuple(name, fc.nat(12_000))
@@ -230,14 +230,24 @@ export function tallyContract({ store, another, isShared, day }: TallyContractTo
               get: (field: string) => fields.get(field),
               put: (field: string, text_: string) => void fields.set(field, text_),
             }
+            let added = 0
+            let lost = 0
             for (const adds of batches) {
               const one = batch(adds, at)
-              assert.equal(await value(store().addToTally(one)), addBatch(rule, one))
+              const gone = await value(store().addToTally(one))
+              assert.equal(gone, addBatch(rule, one))
+              lost += gone
+              for (const { by } of adds) added += by
             }
             const found = await value(store().readTally(at.day, PART))
             const sorted = (entries: readonly unknown[]) =>
               entries.map((one) => JSON.stringify(one)).sort()
             assert.deepEqual(sorted(found), sorted(readFields(fields)))
+            const counts = found.filter(({ name: one }) => !one.startsWith('P '))
+            assert.equal(
+              counts.reduce((sum, one) => sum + Number(one.value), lost),
+              added,
+            )
           },
         ),
         { numRuns: 25 },
