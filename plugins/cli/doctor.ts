@@ -90,7 +90,10 @@ async function examine(settings: Settings, tools: DoctorTools): Promise<readonly
       ...still,
       await resolverFinding(settings.config, wiring),
       ...(await storeFindings(settings, wiring, warnings)),
-      ...(await reportFindings(settings, wiring.resolver.resolver)),
+      ...(await reportFindings(settings, wiring.resolver.resolver, {
+        ...wiring,
+        now: tools.now(),
+      })),
       ...waitingFindings(
         await waiting(wiring.store, settings.config, new Date(tools.now()), undefined),
       ),
