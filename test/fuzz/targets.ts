@@ -7,9 +7,10 @@ import { smtpTarget } from './smtp'
 import { stsTarget } from './sts'
 import type { Target } from './target'
 import { tlsaTarget } from './tlsa'
+import { tlsrptTarget } from './tlsrpt'
 
 export type TargetName =
-  'dns-message' | 'tlsa' | 'certificate' | 'smtp' | 'sts' | 'store' | 'requiretls'
+  'dns-message' | 'tlsa' | 'certificate' | 'smtp' | 'sts' | 'store' | 'requiretls' | 'tlsrpt'
 
 export const targets: Readonly<Record<TargetName, () => Promise<Target>>> = {
   'dns-message': dnsMessageTarget,
@@ -19,6 +20,7 @@ export const targets: Readonly<Record<TargetName, () => Promise<Target>>> = {
   sts: stsTarget,
   store: storeTarget,
   requiretls: requiretlsTarget,
+  tlsrpt: tlsrptTarget,
 }
 
 export function isTargetName(text: string): text is TargetName {

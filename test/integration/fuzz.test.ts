@@ -20,6 +20,7 @@ const SAMPLES: Readonly<Record<TargetName, readonly [runs: number, ...outcomes: 
     ...[/^no command/, /^MAIL: take/, /^MAIL: refuse/, /^MAIL: untagged/, /header: No/],
     ...[/notes: requiretls/, /notes: tls-required-no/, /notes: nothing/],
   ],
+  tlsrpt: [1000, /^none/, /^invalid/, /^record: https/, /mailto/, /without a destination/],
 }
 
 describe('fuzz: a sample of every target', function () {
