@@ -9,6 +9,7 @@ import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { guardLateErrors } from '../../plugins/haraka/facade'
 import { findSeam } from '../../plugins/haraka/seam'
 import type { QueueHandlers, SeamHandlers } from '../../plugins/haraka/seam'
@@ -30,6 +31,8 @@ export interface Findings {
     readonly secondTime: string
     /** Are the very same methods back in place? */
   }
+  /** Of each message that was queued, in order: whose notification its own text says it is, and whose the seam says it is. */
+  readonly notifications: readonly (readonly [string, string])[]
   readonly lateError: {
     readonly unguarded: string
     readonly guarded: readonly string[]
@@ -111,6 +114,46 @@ function verdicts(): Findings['verdicts'] {
   )
 }
 
+/** Told by the seam once it is installed. */
+const notifications: [string, string][] = []
+const NUMBER = 'X-Number'
+
+interface Queued {
+  readonly header: { get(name: string): string }
+}
+type Outbound = Record<'send_email', (from: string, to: string, text: string) => void> & {
+  send_trans_email(transaction: Queued, next: unknown): void
+}
+
+/** Forty messages come back at once, and are read and written up in each other's midst; ordinary mail is queued between. */
+async function notify(): Promise<void> {
+  const { prototype } = load('outbound/hmail') as HMailClass
+  const outbound = load('outbound') as Outbound
+  const sender = { user: 'a', host: 'sender.test', address: () => 'a@sender.test' }
+  const bounced = Array.from({ length: 40 }, (_none, number) => {
+    const stream = new PassThrough()
+    const hmail = Object.assign(Object.create(prototype) as Record<string, unknown>, {
+      ...{ number, filename: 'x', todo: { mail_from: sender, rcpt_to: [] } },
+      data_stream: () => stream,
+      bounce_error: 'so',
+    }) as unknown as { readonly number: number; bounce_respond(retval: number): void }
+    return { hmail, stream }
+  })
+  const CONT = 900
+  for (const { hmail } of bounced) hmail.bounce_respond(CONT)
+  // Not in the order in which they came back; some in one breath.
+  for (const [index, { stream }] of [...bounced].reverse().entries()) {
+    stream.end('Subject: x\r\n\r\nx\r\n')
+    if (index % 3 === 0) await new Promise(setImmediate)
+    if (index % 4 === 0)
+      outbound.send_email('<a@sender.test>', '<u@rcpt.test>', 'Subject: x\r\n\r\nx\r\n')
+  }
+  while (notifications.length < 50) await new Promise(setImmediate)
+}
+
+const numberOf = (value: object | undefined) =>
+  value !== undefined && 'number' in value ? String(value.number) : ''
+
 function installation(): Findings['installed'] {
   const { prototype } = load('outbound/hmail') as HMailClass
   const pool = load('outbound/client_pool') as ClientPool
@@ -125,13 +168,16 @@ function installation(): Findings['installed'] {
       calls.push(`get_client ${mx.exchange ?? ''}`)
     },
     tempFail: (_hmail, err) => calls.push(`temp_fail ${String(err)}`),
-    queued: (_transaction, bounced) => {
-      calls.push(`queued, ${bounced ? 'a notification' : 'no notification'}`)
+    queued: (transaction, bounced) => {
+      const { header } = transaction as unknown as Queued
+      notifications.push([header.get(NUMBER).trim(), numberOf(bounced)])
     },
-    bouncing: () => calls.push('bouncing'),
-    notified: (_hmail, lines) =>
-      calls.push(`notified in ${lines.length > 0 ? 'lines' : 'nothing'}`),
+    bouncing: () => undefined,
+    notified: (hmail, lines) => lines.unshift(`${NUMBER}: ${numberOf(hmail)}\r\n`),
   }
+  // Nothing is put into a queue here.
+  const outbound = load('outbound') as Outbound
+  outbound.send_trans_email = (_transaction, _next) => undefined
   findSeam(load).install(handlers)
   const hmail = Object.create(prototype) as Record<string, (...args: unknown[]) => unknown>
   hmail['get_mx_respond']?.(1, [])
@@ -186,12 +232,11 @@ async function lateError(): Promise<Findings['lateError']> {
 }
 
 async function main(): Promise<void> {
-  const findings: Findings = {
-    verdicts: verdicts(),
-    lateError: await lateError(),
-    // Last, as it stays.
-    installed: installation(),
-  }
+  const before = { verdicts: verdicts(), lateError: await lateError() }
+  // Last, as it stays.
+  const installed = installation()
+  await notify()
+  const findings: Findings = { ...before, installed, notifications }
   process.stdout.write(`FINDINGS ${JSON.stringify(findings)}\n`, () => process.exit(0))
 }
 

@@ -77,6 +77,18 @@ for (const [version, folder] of Object.entries(folders)) {
       ])
     })
 
+    it('RQ-15 NO-13 of forty messages that come back at once, each notification is known for its own, and ordinary mail for none', () => {
+      const { notifications } = findings
+      for (const [own, told] of notifications) assert.equal(told, own)
+      const numbers = notifications.map(([own]) => own).filter((own) => own !== '')
+      assert.equal(new Set(numbers).size, 40)
+      assert.notDeepEqual(
+        numbers,
+        [...numbers].sort((a, b) => Number(a) - Number(b)),
+      )
+      assert.equal(notifications.length, 50, 'ordinary mail between them')
+    })
+
     it('cannot be taken twice', () => {
       assert.match(findings.installed.secondTime, /^tls-policy is loaded already: /)
     })

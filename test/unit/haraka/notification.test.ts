@@ -19,6 +19,12 @@ describe('what a message asks, on its way into the queue', () => {
     assert.equal(demandOfMail(mail(notes), false), undefined)
   })
 
+  it('RQ-13 tls_required.honour=no takes nothing from REQUIRETLS', () => {
+    const tagged = { [OURS]: { requiretls: true, tlsRequiredNo: true } }
+    assert.equal(demandOfMail(mail(tagged), false), 'requiretls')
+    assert.equal(demandOfMail(mail(tagged, ''), false), 'requiretls-if-possible')
+  })
+
   it('TD-14 that of a report of ours is heeded, whatever the operator says of those of authors', () => {
     const notes = queuedWith({ [OURS]: { report: true, to: 'r@x.test' } }, ['No\n'])
     for (const honour of [true, false])
