@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { memoryStore } from '../../../plugins/store/memory'
 import { createLeftAlone } from '../../../plugins/tlsrpt/left-alone'
+import { fault } from '../../support/faults-page'
 
 const DAY = 86_400_000
 const ADDRESS = 'tls@rcpt.test'
@@ -27,7 +28,7 @@ describe('addresses that are left alone', () => {
     assert.equal(await isAlone(), false, `${days} days`)
   }
 
-  it('TD-26 for 7 days, then 14, then 28, and 28 from then on', async () => {
+  it(`TD-26 ${fault('Reports come back from an address')}: for 7 days, then 14, then 28, and 28 from then on`, async () => {
     assert.equal(await isAlone(), false)
     for (const days of [7, 14, 28, 28]) {
       await leftAlone().cameBack(ADDRESS)

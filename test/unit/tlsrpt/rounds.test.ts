@@ -12,6 +12,7 @@ import {
   writeState,
   writeWishes,
 } from '../../../plugins/tlsrpt/schedule'
+import { fault } from '../../support/faults-page'
 import { DAY_MS, FIRST_DAY, HOUR, Killed, MINUTE, ReportsWorld } from '../../support/reports-world'
 
 const names = (count: number) => Array.from({ length: count }, (_none, n) => `d${n}.test`)
@@ -40,7 +41,7 @@ describe('rounds of reports', () => {
     assert.deepEqual(await world.left(), [])
   })
 
-  it('TD-20 TD-21 TD-24 refused for the time being: the pauses grow, the date stays, and after 24 hours it is over', async () => {
+  it(`TD-20 TD-21 TD-24 ${fault('A receiver takes no report for a day')}: the pauses grow, the date stays, and after 24 hours it is over`, async () => {
     const world = new ReportsWorld()
     await world.count('rcpt.test')
     const tries: number[] = []
@@ -68,7 +69,7 @@ describe('rounds of reports', () => {
     assert.deepEqual(world.sent.map(({ firstTried }) => firstTried), [first])
     assert.equal(tries, 3)
   }) // prettier-ignore
-  it('TR-14 TR-16 the record cannot be looked up: it is asked for again, and the counts are kept meanwhile', async () => {
+  it(`TR-14 TR-16 ${fault('The record for reports cannot be looked up')}: it is asked for again, and the counts are kept meanwhile`, async () => {
     const world = new ReportsWorld()
     await world.count('rcpt.test')
     world.record = () =>
@@ -88,7 +89,7 @@ describe('rounds of reports', () => {
     assert.deepEqual(await world.left(), [])
   })
 
-  it('TD-27 the store is away over midnight and for hours: nobody sends; then each report goes once', async () => {
+  it(`TD-27 ${fault('Redis is away when reports are due')}: over midnight and for hours nobody sends; then each report goes once`, async () => {
     const world = new ReportsWorld()
     const workers = [world.worker(1), world.worker(2)]
     for (const domain of names(20)) await world.count(domain)
@@ -121,8 +122,9 @@ describe('rounds of reports', () => {
     'before note done',
     'after note done',
   ]
+  const killedWhileSending = fault('A worker is killed while it sends reports')
   for (const step of steps) {
-    it(`TD-27 killed at "${step}": no report is lost, at most the one under way comes twice, with the same id and octets, whatever is counted late`, async () => {
+    it(`TD-27 ${killedWhileSending}, at "${step}": no report is lost, at most the one under way comes twice, with the same id and octets, whatever is counted late`, async () => {
       const world = new ReportsWorld()
       const domains = names(12)
       for (const domain of domains) await world.count(domain)
