@@ -1,10 +1,12 @@
 /** Who is tried once more, and how, when no host has taken a message that would rather go with less. */
 import assert from 'node:assert/strict'
+import { EventEmitter } from 'node:events'
 import { decide } from '../../../plugins/delivery/decide'
 import type { Rules } from '../../../plugins/delivery/decide'
 import type { Facts } from '../../../plugins/delivery/types'
-import { secondRound } from '../../../plugins/haraka/anyhow'
+import { hideStartTls, secondRound } from '../../../plugins/haraka/anyhow'
 import type { FirstEnd } from '../../../plugins/haraka/anyhow'
+import type { HarakaSocket } from '../../../plugins/haraka/types'
 import { facts, host, rules, secureMx } from '../../support/facts'
 
 const TWO = ['192.0.2.1', '192.0.2.2']
@@ -81,5 +83,37 @@ describe('the second round', () => {
       tried('tls-required-no', [end({})], given({ mx: secureMx('mx1.rcpt.test') })),
       ['192.0.2.1'],
     )
+  })
+})
+
+describe('STARTTLS that has failed', () => {
+  it('NO-07 is hidden from Haraka, and nothing else is', () => {
+    const socket = new EventEmitter() as unknown as HarakaSocket
+    const lines: unknown[] = []
+    const others: unknown[] = []
+    socket.on('line', (...line: unknown[]) => lines.push(...line))
+    socket.on('data', (...data: unknown[]) => others.push(...data))
+    hideStartTls(socket)
+    const sent = ['250-mx.test\r\n', '250-STARTTLS\r\n', '250-starttls \r\n', '250 STARTTLS\r\n']
+    for (const line of [
+      ...sent,
+      '250-X-STARTTLS\r\n',
+      '250-SIZE 9\r\n',
+      'odd\r\n',
+      '354 go on\r\n',
+    ])
+      socket.emit('line', line)
+    socket.emit('data', '250-STARTTLS\r\n')
+    assert.ok(lines.every((line) => !/^\d{3}[ -]starttls\b/i.test(String(line))))
+    assert.equal(lines[0], '250-mx.test\r\n')
+    // The last line of the reply stays the last.
+    assert.match(String(lines[3]), /^250 /)
+    assert.deepEqual(lines.slice(4), [
+      '250-X-STARTTLS\r\n',
+      '250-SIZE 9\r\n',
+      'odd\r\n',
+      '354 go on\r\n',
+    ])
+    assert.deepEqual(others, ['250-STARTTLS\r\n'])
   })
 })
