@@ -4,7 +4,7 @@
  */
 
 /** Milliseconds. Long enough for a busy machine; a test that waits on purpose for longer says so. */
-export const PATIENCE = 10_000
+export const PATIENCE = 20_000
 
 const SHOWN = 25
 
