@@ -140,16 +140,28 @@ for (const version of harakaVersions) {
         port: 2528,
         config: {
           'tls-policy.ini': '[destinations]\nfloor.test = encrypt\nfloor2.test = dane-only\n',
+          'tls.ini':
+            'key=own.key\ncert=own.pem\ndhparam=dhparams.pem\n' +
+            '[outbound]\nforce_tls_hosts[]=forced.test\nforce_tls_hosts[]=mx1.forced-host.test\n',
         },
       })
       const hosts = [{ fault: 'no-starttls', tlsa: [[3, 1, 1]] }] as const
       const one = await makeDomain(lab, 'floor.test', { hosts })
       const two = await makeDomain(lab, 'floor2.test', { hosts })
       const three = await makeDomain(lab, 'strict.test', { hosts })
+      const four = await makeDomain(lab, 'forced.test', { hosts: [{ fault: 'no-starttls' }] })
+      const five = await makeDomain(lab, 'forced-host.test', {
+        hosts: [{ tlsa: [[3, 1, 1]], certificate: other }],
+      })
+      const [host] = five.hosts
+      assert.ok(host)
+      host.certificate = lab.certificate('mx1.forced-host.test')
       assert.equal((await floored.deliver(one.recipient, NO)).kind, 'deferred')
       assert.equal((await floored.deliver(two.recipient, NO)).kind, 'deferred')
       assert.equal((await strict.deliver(three.recipient, NO)).kind, 'deferred')
-      assertNothingLeaked(...one.hosts, ...two.hosts, ...three.hosts)
+      for (const { recipient } of [four, five])
+        assert.equal((await floored.deliver(recipient, NO)).kind, 'deferred')
+      assertNothingLeaked(...one.hosts, ...two.hosts, ...three.hosts, ...four.hosts, ...five.hosts)
       await Promise.all([strict.stop(), floored.stop()])
     })
 
