@@ -137,11 +137,15 @@ export function createRounds(tools: RoundsTools): Rounds {
       remember(day, part, before.next)
       return
     }
-    // Before it is read: counts that come between two tries would change a report under its id.
-    const closed = await tallies.close(day, part)
-    if (!closed.ok) return
-    const read = await tallies.readPart(day, part)
+    let read = await tallies.readPart(day, part)
     if (!read.ok) return
+    if (read.value.length > 0) {
+      // Counts that come between two tries would change a report under its id. Most parts are empty, and each closing costs a write.
+      const closed = await tallies.close(day, part)
+      if (!closed.ok) return
+      read = await tallies.readPart(day, part)
+      if (!read.ok) return
+    }
     const left = read.value.length === 0 ? 0 : await budget(day)
     if (left === undefined) return
     const signal = AbortSignal.any([lease, ending.signal])
