@@ -103,15 +103,13 @@ export function createConnector(options: ConnectorOptions): Connect {
     else shareContext(socket)
     callback(null, socket)
     let end: HostEnd | undefined
-    const isJudged = tried.planned.demands.length > 0
     listen(socket, tried.address, {
-      wantsLocal: isJudged,
       onHeard: (heard) => {
         const meet = held(heard, {
           settings: options.contextSettings(),
           now: options.now(),
           askedFor: mx.from_dns ?? mx.exchange,
-          judges: isJudged,
+          judges: tried.planned.demands.length > 0,
         })
         end = tell(mark, endOfTried(tried, meet(tried.planned)))
       },

@@ -23,8 +23,6 @@ export interface Listeners {
   readonly onHeard: (heard: Heard) => void
   /** A session that had come to TLS broke; at most once. */
   readonly onLost: (detail: string) => void
-  /** Whether anybody asks for our own address, which is a question to the system. */
-  readonly wantsLocal: boolean
 }
 
 /**
@@ -33,7 +31,7 @@ export interface Listeners {
  */
 export function listen(socket: HarakaSocket, peer: string, listeners: Listeners): void {
   const dialogue = new StartTlsDialogue()
-  const local = listeners.wantsLocal ? socket.targetsocket.localAddress : undefined
+  const local = socket.targetsocket.localAddress
   let isOver = false
   let loss: Loss | undefined
 

@@ -24,7 +24,6 @@ export function watch(socket: HarakaSocket, options: WatchOptions): void {
   const { mx, settings, now } = options
   let told: Promise<HostEnd | undefined> | undefined
   listen(socket, addressOf(mx), {
-    wantsLocal: true,
     onHeard: (heard) => {
       const askedFor = mx.from_dns ?? mx.exchange
       told = tell(options, held(heard, { settings, now: now(), askedFor, judges: true }))
