@@ -37,7 +37,7 @@ const FAULTS: readonly Fault[] = [
 ]
 
 describe('end to end: check says what a delivery does', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
   let policyHost: PolicyHost

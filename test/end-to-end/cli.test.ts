@@ -15,7 +15,7 @@ const POLICY_HOST = '198.51.100.80'
 const NOBODY = 65_534
 
 describe('end to end: the command', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
   let policyHost: PolicyHost

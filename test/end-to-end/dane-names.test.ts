@@ -42,7 +42,7 @@ const unknown = {
 }
 
 describe('end to end: DANE and names', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
   const resolvConf = readFileSync(RESOLV_CONF)

@@ -79,7 +79,7 @@ async function timesAsked(lab: Lab, name: string, type: string): Promise<number>
 }
 
 describe('end to end: what the operator says', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
 
@@ -406,7 +406,7 @@ describe('end to end: what the operator says', function () {
 })
 
 describe('end to end: DANE switched', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
 
   before(async () => {
@@ -526,7 +526,7 @@ describe('end to end: DANE switched', function () {
 })
 
 describe('end to end: records, TLS and sessions', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
 

@@ -9,7 +9,7 @@ const DANE_EE = [3, 1, 1] as const
 const DANE_TA = [2, 0, 1] as const
 
 describe('end to end: DANE', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
 

@@ -14,7 +14,7 @@ import { makeDomain } from '../support/lab/world'
 const KEY = '/var/lib/unbound/root.key'
 
 describe('end to end: docs/resolver.md', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let unbound: Daemon
 

@@ -116,7 +116,7 @@ describe('end to end: XC-13 no domain waits for another', function () {
 })
 
 describe('end to end: servers that drop the question for _mta-sts', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
 

@@ -14,7 +14,7 @@ const DAY = 86_400_000
 const KNOWN = 'known-time.test'
 
 describe('end to end: faults of policy hosts and of the clock', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let world: FaultsWorld
   let haraka: Haraka

@@ -26,7 +26,7 @@ interface Scene {
 }
 
 describe('end to end: Redis that answers with errors', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let lab: Lab
   let world: FaultsWorld
   let redis: Redis

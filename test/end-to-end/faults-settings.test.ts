@@ -11,7 +11,7 @@ const LOADED = /the settings were loaded anew/
 const KEPT = /the settings stay as they were/
 
 describe('end to end: the settings file of a cluster', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
   let stripped: Domain

@@ -17,7 +17,7 @@ const DOWN = wordsOf('Redis is absent at start')
 const BACK = ['Redis is back']
 
 describe('end to end: faults of the store', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let world: FaultsWorld
 

@@ -82,7 +82,7 @@ async function makeDaneHost(
 }
 
 describe('end to end: hosts as they are found in the field', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let pair: Pair
   let haraka: Haraka
@@ -263,7 +263,7 @@ describe('end to end: hosts as they are found in the field', function () {
   })
 
   describe('beside each of these deliveries', function () {
-    this.timeout(120_000)
+    this.timeout(240_000)
 
     it('the command says what the delivery does', async () => {
       assert.equal(await assertCheckSaysTheSame(haraka), 6 + 2 + 3 + 10)
@@ -272,7 +272,7 @@ describe('end to end: hosts as they are found in the field', function () {
 })
 
 describe('end to end: the operator’s own TLS settings under a policy', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka | undefined
 
@@ -379,7 +379,7 @@ describe('end to end: the operator’s own TLS settings under a policy', functio
 })
 
 describe('end to end: one name for the same certificate in both modes, without ca_file', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let enforcing: Haraka
   let watching: Haraka

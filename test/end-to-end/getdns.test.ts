@@ -21,7 +21,7 @@ function assertDelivered(outcome: Outcome): void {
 }
 
 describe('end to end: getdns', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
   let resolver: Validator

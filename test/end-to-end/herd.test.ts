@@ -17,7 +17,7 @@ const LEASE = 10_000
 const BUSY = 20_000
 
 describe('end to end: a herd', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let lab: Lab
   let policies: PolicyHost
   const running: Haraka[] = []

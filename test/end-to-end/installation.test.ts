@@ -18,7 +18,7 @@ type Version = keyof typeof programs
 const versions: readonly Version[] = ['3.3.4', '3.1.6']
 
 describe('the package, installed', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let lab: Lab
   let registry: Registry
   let tarball: string

@@ -169,7 +169,7 @@ const expected: Readonly<Record<Fault, readonly (string | RegExp)[]>> = {
 }
 
 describe('a receiver of the lab with the fault', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   const address = '192.0.2.10'
   let lab: Lab
   let receiver: Receiver

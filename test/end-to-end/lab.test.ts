@@ -20,7 +20,7 @@ const MX = '192.0.2.10'
 const mxRecords = ['@ MX 10 mx', `mx A ${MX}`]
 
 describe('the lab', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
 
   before(async () => {
@@ -153,7 +153,7 @@ describe('the lab', function () {
 
 for (const version of harakaVersions) {
   describe(`the lab with plain Haraka ${version}`, function () {
-    this.timeout(60_000)
+    this.timeout(240_000)
     let lab: Lab
     let haraka: Haraka
     let receiver: Receiver

@@ -13,7 +13,7 @@ const POLICY_HOST = '198.51.100.81'
 const MOST_OCTETS = 2000
 
 describe('end to end: looking ahead', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let policies: PolicyHost
   let haraka: Haraka

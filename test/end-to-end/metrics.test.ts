@@ -39,7 +39,7 @@ function sum(samples: Samples, name: string, labels = ''): number {
 }
 
 describe('end to end: metrics', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let good: Domain
   let forged: Domain

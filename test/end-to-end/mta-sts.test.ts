@@ -20,7 +20,7 @@ import { assertCheckSaysTheSame, assertObserveOnlyWatches } from '../support/lab
 const POLICY_HOST = '198.51.100.80'
 
 describe('end to end: MTA-STS', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
   let policies: PolicyHost

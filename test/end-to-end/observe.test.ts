@@ -80,7 +80,7 @@ const stsScenes: readonly (readonly [
 ]
 
 describe('end to end: mode observe', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let policies: PolicyHost
 

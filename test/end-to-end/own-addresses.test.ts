@@ -23,7 +23,7 @@ const NOT_REMOTE = [
 
 for (const version of ['3.3.4', '3.2.1', '3.1.6'] as const) {
   describe(`end to end: addresses of this machine, Haraka ${version}`, function () {
-    this.timeout(60_000)
+    this.timeout(240_000)
     let lab: Lab
     let pair: Pair
     let up: Receiver
@@ -127,7 +127,7 @@ for (const version of ['3.3.4', '3.2.1', '3.1.6'] as const) {
 }
 
 describe('end to end: how often this server looks its own name up', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
 
   before(async () => {

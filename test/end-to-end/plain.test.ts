@@ -45,7 +45,7 @@ for (const [version, faults] of [
   ['3.1.6', fewFaults],
 ] as const) {
   describe(`end to end: without a policy as plain Haraka ${version}`, function () {
-    this.timeout(60_000)
+    this.timeout(240_000)
     let lab: Lab
     let pair: Pair
 
@@ -75,7 +75,7 @@ for (const [version, faults] of [
 }
 
 describe('end to end: hosts and addresses without a policy', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let pair: Pair
 

@@ -10,7 +10,7 @@ import { FaultsWorld } from '../support/lab/faults-world'
 import { openRepository } from '../support/lab/open-repository'
 
 describe('end to end: Haraka drops its privileges', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let world: FaultsWorld
   let mail: { readonly uid: number; readonly gid: number }

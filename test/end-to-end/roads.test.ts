@@ -28,7 +28,7 @@ const sentences = (findings: readonly Finding[]) =>
   findings.map(({ text, cure }) => `${text}. ${cure ?? ''}`)
 
 describe('end to end: other roads', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let lab: Lab
 
   before(async () => {

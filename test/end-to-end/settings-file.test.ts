@@ -33,7 +33,7 @@ const MISTAKES: readonly (readonly [string, RegExp | undefined])[] = [
 ]
 
 describe('end to end: the settings file', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
   let stripped: Domain

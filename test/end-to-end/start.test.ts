@@ -7,7 +7,7 @@ import { assertCheckSaysTheSame } from '../support/lab/beside'
 import { Daemon } from '../support/lab/daemon'
 
 describe('the relay of npm start', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let relay: Daemon
 
@@ -53,7 +53,7 @@ describe('the relay of npm start', function () {
 })
 
 describe('the package', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
 
   it('works as npm would install it', async () => {
     const lab = await Lab.start()

@@ -19,7 +19,7 @@ function makeMismatch(lab: Lab, name: string): Promise<Domain> {
 }
 
 describe('end to end: two workers', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
   let good: Domain
@@ -68,7 +68,7 @@ describe('end to end: two workers', function () {
 })
 
 describe('end to end: notifications', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
 

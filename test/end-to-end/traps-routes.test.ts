@@ -22,7 +22,7 @@ const routes = Object.fromEntries(
 )
 
 describe('end to end: routes', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   const literal = nextAddress()
   const lmtpAddress = nextAddress()
   let lab: Lab

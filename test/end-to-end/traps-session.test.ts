@@ -16,7 +16,7 @@ const endsOf = (fault: Fault): readonly Outcome['kind'][] => {
 }
 
 describe('end to end: the session behind the facade', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
 
@@ -158,7 +158,7 @@ describe('end to end: the session behind the facade', function () {
 })
 
 describe('end to end: connections that break late', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   const faults: readonly Fault[] = [
     'reset-on-connect',
     'reset-after-tls',

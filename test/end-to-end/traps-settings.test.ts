@@ -26,7 +26,7 @@ function assertDeferred(outcome: Outcome, status: string): void {
 }
 
 describe('end to end: hosts that Haraka would not use TLS with', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let plain: Haraka
   let haraka: Haraka
@@ -105,7 +105,7 @@ describe('end to end: hosts that Haraka would not use TLS with', function () {
 })
 
 describe('end to end: outbound.ini enable_tls=false', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
 
@@ -144,7 +144,7 @@ describe('end to end: outbound.ini enable_tls=false', function () {
 })
 
 describe('end to end: client certificates and rejectUnauthorized of tls.ini', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   const client = makeCertificate({
     subject: 'sender.test',
     san: ['sender.test'],
@@ -246,7 +246,7 @@ describe('end to end: client certificates and rejectUnauthorized of tls.ini', fu
 })
 
 describe('end to end: hosts that the operator forces TLS on', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
 
   before(async () => {

@@ -27,7 +27,7 @@ function assertUntouched(...domains: readonly Domain[]): void {
 }
 
 describe('end to end: other plugins', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   const deeds = ['throw', 'deny', 'denysoft', 'hang'] as const
   let lab: Lab
   let plain: Haraka
@@ -108,7 +108,7 @@ describe('end to end: other plugins', function () {
 })
 
 describe('end to end: a decision that fails or does not come', function () {
-  this.timeout(60_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
 

@@ -44,7 +44,7 @@ const labels: Readonly<Record<string, string>> = {
 const LABEL_TOO_LONG = `${'x'.repeat(64)}.test`
 
 describe('end to end: unusual domains', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
   let lab: Lab
   let haraka: Haraka
   let plain: Haraka

@@ -9,7 +9,7 @@ const DANE_EE = [3, 1, 1] as const
 
 for (const version of harakaVersions) {
   describe(`end to end: Haraka ${version}`, function () {
-    this.timeout(60_000)
+    this.timeout(240_000)
     let lab: Lab
     let haraka: Haraka
 
