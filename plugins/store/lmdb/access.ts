@@ -79,8 +79,12 @@ export function createAccess(file: LmdbFile, tools: AccessTools): Access {
     if (closed) return failed('the store is closed')
     if (!file.isCut()) {
       // LMDB shows the state of an earlier look until a timer has run: what another process wrote since would be missed.
-      file.root.resetReadTxn()
-      return stored(file)
+      try {
+        file.root.resetReadTxn()
+        return stored(file)
+      } catch (error) {
+        return failed(inWords(error))
+      }
     }
     if (!cut) {
       cut = true
